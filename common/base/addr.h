@@ -16,7 +16,7 @@ struct pqb_addr {
     uint8_t local;  // index of the local socket the peer is spoken to through; the driver's affair
 };
 
-bool pqb_addr_is_equal(const struct pqb_addr *a, const struct pqb_addr *b);    // all of it
+bool pqb_addr_is_equal(const struct pqb_addr *a, const struct pqb_addr *b);   // all of it
 bool pqb_addr_is_same_ip(const struct pqb_addr *a, const struct pqb_addr *b); // port aside
 bool pqb_addr_is_loopback(const struct pqb_addr *a);
 

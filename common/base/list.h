@@ -12,7 +12,7 @@ struct pqb_list {
     for (struct pqb_list *it = (head)->next; it != (head); it = it->next)
 
 // As above, but `it` may be unlinked inside the loop.
-#define PQB_LIST_FOREACH_SAFE(it, after, head) \
+#define PQB_LIST_FOREACH_SAFE(it, after, head)                                \
     for (struct pqb_list *it = (head)->next, *after = it->next; it != (head); \
          it = after, after = it->next)
 

@@ -6,7 +6,7 @@
 
 typedef uint64_t pqb_tstamp;   // monotonic ns; only differences mean anything
 typedef uint64_t pqb_duration; // ns
-typedef uint64_t pqb_wall_ms;  // ms since 1970-01-01 UTC; for people and retention, never for timers
+typedef uint64_t pqb_wall_ms; // ms since 1970-01-01 UTC; for people and retention, never for timers
 
 #define PQB_NEVER      UINT64_MAX
 #define PQB_NS_PER_US  UINT64_C(1000)
