@@ -18,8 +18,13 @@ struct pqb_mpsc_slot {
 struct pqb_mpsc {
     struct pqb_mpsc_slot *slots;
     uint64_t mask;
-    _Alignas(64) _Atomic(uint64_t) tail; // producers claim here
-    _Alignas(64) _Atomic(uint64_t) head; // consumer only; atomic so that others may read the length
+    // Padding, not _Alignas: the two ends keep to their own cache lines, and the owner may still
+    // live in memory from malloc.
+    uint8_t pad_tail[64];
+    _Atomic(uint64_t) tail; // producers claim here
+    uint8_t pad_head[64];
+    _Atomic(uint64_t) head; // consumer only; atomic so that others may read the length
+    uint8_t pad_end[64];
 };
 
 // `capacity` is rounded up to a power of two. PQB_OK or PQB_ERR_NOMEM.
