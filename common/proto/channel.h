@@ -1,0 +1,59 @@
+// One side's packet layer of a session: packet numbers, echo, RTT, congestion, replay. It knows
+// nothing of messages; the client and the gateway's session each embed one.
+//
+// Sending: pqb_channel_stamp fills header and numbers of a DATA datagram whose frames the caller
+// has written. Receiving: pqb_channel_on_data judges a decoded DATA before its frames are looked
+// at.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/defs.h"
+#include "common/base/time.h"
+#include "common/proto/cc.h"
+#include "common/proto/replay_window.h"
+#include "common/proto/rtt.h"
+#include "common/wire/datagram.h"
+
+enum pqb_protection {
+    PQB_PROTECTION_NONE = 0, // plaintext: loopback, tests, measurement
+};
+
+#define PQB_CHANNEL_SENT_TIMES 32 // recent packets whose sending time an echo can name
+
+struct pqb_channel {
+    uint64_t cid;
+    enum pqb_protection protection;
+    uint64_t pn_next;       // of the next packet sent; begins at 1
+    uint64_t pn_highest;    // received; 0 before the first
+    pqb_tstamp highest_at;  // when it arrived
+    pqb_tstamp received_at; // last valid datagram of any number
+    pqb_tstamp sent_at;     // last datagram sent
+    uint32_t echo_seen;     // last echo that gave a sample; an older or equal one gives none
+    struct {
+        uint32_t pn;    // low 32 bits
+        uint32_t at_us; // sending time, microseconds mod 2^32
+    } sent[PQB_CHANNEL_SENT_TIMES];
+    struct pqb_rtt rtt;
+    struct pqb_cc cc;
+    struct pqb_replay_window replay;
+};
+
+void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now);
+
+struct pqb_channel_receipt {
+    enum pqb_replay verdict; // NEW: look at the frames; else count and drop
+    bool is_newest;          // its number is the highest so far: may speak for a new address
+    bool has_sample;         // an RTT sample was taken
+};
+
+struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const struct pqb_data *d,
+                                               pqb_tstamp now);
+
+// Takes the next packet number and writes the DATA header into `datagram`
+// (PQB_DATA_HEADER_LEN bytes, in front of the frames). Returns the packet number.
+uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now);
+
+// A new path: RTT and congestion start anew (RFC 9000 9.4) unless only the port changed.
+void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip);

@@ -1,0 +1,89 @@
+// Frames larger than a datagram, cut into pieces with acknowledged ranges, and put together again.
+// A whole has at most PQB_FRAG_COUNT_MAX pieces, so a bitmap of two words tells all.
+//
+// Sender: frag_out remembers which pieces of one whole are acknowledged, in flight, or wanted. The
+// content stays with the owner. Receiver: frag_in holds a bounded set of reassemblies per session.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/defs.h"
+#include "common/base/list.h"
+#include "common/base/time.h"
+#include "common/wire/frame.h"
+
+struct pqb_frag_out {
+    uint32_t id; // 0: not fragmented at the moment
+    uint32_t total, hash;
+    uint8_t frame;
+    uint64_t seq;
+    uint64_t acked[2], sent[2]; // bit per piece; sent and not acked = in flight
+};
+
+// Begins (again) with `id`; all pieces are wanted.
+void pqb_frag_out_init(struct pqb_frag_out *f, uint32_t id, uint8_t frame, uint64_t seq,
+                       const uint8_t *content, size_t len);
+unsigned pqb_frag_out_count(const struct pqb_frag_out *f);
+
+// Index of the next piece to send, or -1 when all are sent or acknowledged.
+int pqb_frag_out_next(const struct pqb_frag_out *f);
+
+// The frame of piece `index`, borrowing from `content`; then mark it sent.
+void pqb_frag_out_get(const struct pqb_frag_out *f, unsigned index, const uint8_t *content,
+                      struct pqb_frame *out);
+void pqb_frag_out_on_sent(struct pqb_frag_out *f, unsigned index);
+unsigned pqb_frag_out_on_ack(struct pqb_frag_out *f,
+                             const struct pqb_ranges *received); // newly acked
+void pqb_frag_out_on_lost(struct pqb_frag_out *f);               // in flight ones are wanted again
+void pqb_frag_out_on_reset(struct pqb_frag_out *f); // acknowledgements are void; all wanted
+bool pqb_frag_out_is_all_acked(const struct pqb_frag_out *f);
+
+#define PQB_FRAG_IN_MAX        4 // reassemblies a session may have; the oldest gives way
+#define PQB_FRAG_IN_TIMEOUT_NS (10 * PQB_NS_PER_SEC)
+
+struct pqb_reassembly {
+    uint32_t id, total, hash;
+    uint8_t frame;
+    uint64_t seq;
+    uint64_t have[2];
+    pqb_tstamp touched_at;
+    uint8_t *content; // total bytes
+};
+
+struct pqb_frag_in {
+    struct pqb_reassembly *slots[PQB_FRAG_IN_MAX]; // NULL: free
+    uint32_t done_id; // ids whose whole was handed on: a late piece is acknowledged, not collected
+    uint32_t done[8];
+    size_t bytes; // held in all slots
+};
+
+void pqb_frag_in_init(struct pqb_frag_in *f);
+void pqb_frag_in_fini(struct pqb_frag_in *f);
+
+enum pqb_frag_verdict {
+    PQB_FRAG_HELD,      // kept, or a repeat: acknowledge what is held
+    PQB_FRAG_COMPLETE,  // whole and its hash checks: take `*whole`, then pqb_frag_in_done
+    PQB_FRAG_LATE,      // of a whole already handed on: acknowledge everything
+    PQB_FRAG_BAD,       // contradicts what is held, or the hash fails: answer frag:reset
+    PQB_FRAG_NO_MEMORY, // budget spent: answer frag:reset later; counted
+};
+
+// Takes one piece. `budget` is the owner's pool of bytes, taken from and given back to.
+// `evicted_id` tells (if not 0) that the oldest reassembly gave way: send frag:reset for it.
+enum pqb_frag_verdict pqb_frag_in_on_piece(struct pqb_frag_in *f,
+                                           const struct pqb_frame_frag *piece, size_t *budget,
+                                           struct pqb_reassembly **whole,
+                                           struct pqb_frame_frag_reset *evicted, pqb_tstamp now);
+
+// What frag:A says about `id`. false: unknown id.
+bool pqb_frag_in_ranges(const struct pqb_frag_in *f, uint32_t id, struct pqb_ranges *out);
+
+// The whole was used (or refused): frees it and remembers the id.
+void pqb_frag_in_done(struct pqb_frag_in *f, uint32_t id, size_t *budget);
+
+// Discards one reassembly that was not touched for PQB_FRAG_IN_TIMEOUT_NS; fills the reset to send.
+bool pqb_frag_in_expire(struct pqb_frag_in *f, struct pqb_frame_frag_reset *out, size_t *budget,
+                        pqb_tstamp now);
+pqb_tstamp pqb_frag_in_deadline(const struct pqb_frag_in *f);

@@ -1,0 +1,43 @@
+// Address change (RFC 9000 sections 8.2 and 9): the newest packet from another address starts a
+// challenge; until the response comes, at most three times the bytes received from there go there,
+// and everything else stays on the validated address. The move is final on the response.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/addr.h"
+#include "common/base/rng.h"
+#include "common/base/time.h"
+#include "common/wire/limits.h"
+
+#define PQB_PATH_TRIES 3
+
+struct pqb_path {
+    struct pqb_addr current;   // validated
+    struct pqb_addr candidate; // family 0: none
+    uint8_t challenge[PQB_PATH_LEN];
+    uint32_t budget; // bytes that may still go to the candidate
+    uint8_t tries;
+    bool is_challenge_due;
+    pqb_tstamp retry_at; // PQB_NEVER: no challenge open
+};
+
+void pqb_path_init(struct pqb_path *p, const struct pqb_addr *current);
+
+// A valid datagram of `len` bytes came from `from`. Call for each one; `is_newest` as the channel
+// judged. Starts a challenge when the newest comes from elsewhere; adds to the candidate's budget.
+void pqb_path_on_datagram(struct pqb_path *p, const struct pqb_addr *from, uint32_t len,
+                          bool is_newest, struct pqb_rng *rng, pqb_tstamp now);
+
+// A challenge to send now: copies it and returns true when it is due and fits the budget
+// (`len` bytes of datagram). `interval` is the probe timeout until the next try.
+bool pqb_path_poll_challenge(struct pqb_path *p, uint32_t len, pqb_duration interval,
+                             uint8_t out[PQB_PATH_LEN], pqb_tstamp now);
+
+// True: the response is right, `current` is now the candidate. *is_same_ip: only the port moved.
+bool pqb_path_on_response(struct pqb_path *p, const uint8_t data[PQB_PATH_LEN], bool *is_same_ip);
+
+// Makes the next try due or, after PQB_PATH_TRIES, drops the candidate. True if it was dropped.
+bool pqb_path_on_timeout(struct pqb_path *p, pqb_tstamp now);
+pqb_tstamp pqb_path_deadline(const struct pqb_path *p);

@@ -1,0 +1,89 @@
+// What was sent and is not acknowledged yet: a ring of at most PQB_SENT_MAX items in the order of
+// their key (a client's seq, the gateway's iseq). Decides what to send again and when: fast
+// retransmit after three later ones (RFC 9002 6.1.1 in spirit), timeout otherwise. One timer serves
+// the whole map. The owner keeps the content; an item is 40 bytes.
+//
+// Memory is taken when the first item comes and given back when the map is empty, so an idle
+// session holds none.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/defs.h"
+#include "common/base/time.h"
+#include "common/proto/channel.h"
+
+#define PQB_SENT_MAX          256
+#define PQB_SENT_REORDER      3  // later ones acknowledged before one counts as lost
+#define PQB_SENT_ATTEMPTS_MAX 12 // timeouts in a row before the owner gives up
+
+struct pqb_sent {
+    uint64_t key;
+    uint64_t aux;           // the owner's: where the content is found (gseq), or a flag
+    pqb_tstamp sent_at;     // last transmission
+    uint64_t order;         // number of that transmission, to tell what was sent later
+    uint32_t bytes;         // counted in the congestion window
+    uint16_t transmissions; // 0: waiting for its first
+    bool is_acked;          // reported received, not yet passed by the cursor
+    bool is_lost;           // to be sent again
+};
+
+struct pqb_sent_map {
+    struct pqb_sent *ring; // PQB_SENT_MAX items or NULL
+    uint32_t first, count;
+    uint32_t lost_count;
+    uint32_t unacked_count; // in flight or lost
+    uint64_t order_next;
+    uint64_t acked_order;  // highest order acknowledged
+    unsigned backoffs;     // timeouts in a row
+    pqb_tstamp timer_from; // the timeout counts from here: last transmission or progress
+};
+
+void pqb_sent_map_init(struct pqb_sent_map *m);
+void pqb_sent_map_fini(struct pqb_sent_map *m,
+                       struct pqb_cc *cc); // what is in flight leaves the window
+
+// Appends a key above every other one. PQB_ERR_FULL at PQB_SENT_MAX, PQB_ERR_NOMEM.
+PQB_MUST_USE int pqb_sent_map_push(struct pqb_sent_map *m, uint64_t key, uint64_t aux);
+
+struct pqb_sent *pqb_sent_map_find(struct pqb_sent_map *m, uint64_t key); // NULL if not held
+struct pqb_sent *pqb_sent_map_at(struct pqb_sent_map *m, uint32_t index); // 0 = lowest key
+
+// Next item to transmit: lost ones first, then those never sent, lowest key first; NULL: none.
+struct pqb_sent *pqb_sent_map_next(struct pqb_sent_map *m);
+
+// The item was put into a datagram, `bytes` long.
+void pqb_sent_map_on_sent(struct pqb_sent_map *m, struct pqb_sent *item, uint32_t bytes,
+                          struct pqb_channel *c, pqb_tstamp now);
+
+// Everything <= key is done and leaves the map. True if anything left (progress).
+bool pqb_sent_map_on_cursor(struct pqb_sent_map *m, uint64_t key, struct pqb_channel *c,
+                            pqb_tstamp now);
+
+// key is acknowledged but stays until the cursor passes it (ranges of ack:R).
+void pqb_sent_map_on_received(struct pqb_sent_map *m, uint64_t key, struct pqb_channel *c,
+                              pqb_tstamp now);
+
+// key is done and leaves the map, wherever it stands (msg:A at the client).
+void pqb_sent_map_on_done(struct pqb_sent_map *m, uint64_t key, struct pqb_channel *c,
+                          pqb_tstamp now);
+
+// Everything in flight is to be sent again at once (address change, frag reset).
+void pqb_sent_map_mark_all_lost(struct pqb_sent_map *m, struct pqb_channel *c);
+void pqb_sent_map_mark_lost(struct pqb_sent_map *m, struct pqb_sent *item, struct pqb_channel *c);
+
+// When the retransmission timer fires; PQB_NEVER when nothing is in flight.
+// `jitter` in [0, 1) spreads it over +25 %.
+pqb_tstamp pqb_sent_map_deadline(const struct pqb_sent_map *m, const struct pqb_channel *c,
+                                 double jitter);
+
+enum pqb_sent_verdict {
+    PQB_SENT_WAIT,    // not due
+    PQB_SENT_RETRY,   // something was marked lost; transmit
+    PQB_SENT_GIVE_UP, // PQB_SENT_ATTEMPTS_MAX timeouts in a row without progress
+};
+
+enum pqb_sent_verdict pqb_sent_map_on_timeout(struct pqb_sent_map *m, struct pqb_channel *c,
+                                              double jitter, pqb_tstamp now);
