@@ -31,7 +31,7 @@ bool pqb_addr_is_loopback(const struct pqb_addr *a)
     return memcmp(a->ip, v6_loopback, sizeof(v6_loopback)) == 0;
 }
 
-static unsigned group_at(const uint8_t ip[16], unsigned i)
+static unsigned group_at(const uint8_t ip[16], size_t i)
 {
     return (unsigned)ip[2 * i] << 8 | ip[2 * i + 1];
 }

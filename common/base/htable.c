@@ -10,7 +10,7 @@
 int pqb_htable_init(struct pqb_htable *t)
 {
     *t = (struct pqb_htable){.mask = BUCKETS_MIN - 1};
-    t->buckets = calloc(BUCKETS_MIN, sizeof(*t->buckets));
+    t->buckets = calloc(BUCKETS_MIN, sizeof(struct pqb_hnode *));
     return t->buckets != NULL ? PQB_OK : PQB_ERR_NOMEM;
 }
 
@@ -32,7 +32,7 @@ static void link_node(struct pqb_hnode **buckets, size_t mask, struct pqb_hnode 
 static void grow(struct pqb_htable *t)
 {
     const size_t new_mask = t->mask * 2 + 1;
-    struct pqb_hnode **buckets = calloc(new_mask + 1, sizeof(*buckets));
+    struct pqb_hnode **buckets = calloc(new_mask + 1, sizeof(struct pqb_hnode *));
 
     if (buckets == NULL)
         return;

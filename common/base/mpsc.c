@@ -46,18 +46,15 @@ bool pqb_mpsc_push(struct pqb_mpsc *q, void *item)
         struct pqb_mpsc_slot *slot = &q->slots[at & q->mask];
         const uint64_t turn = atomic_load_explicit(&slot->turn, memory_order_acquire);
 
-        if (turn == at) {
-            // On failure `at` becomes the tail that another producer left.
-            if (atomic_compare_exchange_weak_explicit(&q->tail, &at, at + 1, memory_order_relaxed,
-                                                      memory_order_relaxed)) {
-                slot->item = item;
-                atomic_store_explicit(&slot->turn, at + 1, memory_order_release);
-                return true;
-            }
-        } else if (turn < at) {
+        if (turn < at)
             return false; // still holds the item of one round ago
-        } else {
-            at = atomic_load_explicit(&q->tail, memory_order_relaxed);
+        if (turn > at) {
+            at = atomic_load_explicit(&q->tail, memory_order_relaxed); // another producer was first
+        } else if (atomic_compare_exchange_weak_explicit(
+                       &q->tail, &at, at + 1, memory_order_relaxed, memory_order_relaxed)) {
+            slot->item = item;
+            atomic_store_explicit(&slot->turn, turn + 1, memory_order_release);
+            return true;
         }
     }
 }

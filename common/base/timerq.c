@@ -9,6 +9,8 @@
 // Four children a node: half the levels of a binary heap, and siblings share a cache line.
 #define ARITY 4
 
+#define CAPACITY_MAX (SIZE_MAX / 2 / sizeof(struct pqb_timer *))
+
 void pqb_timer_init(struct pqb_timer *timer)
 {
     *timer = (struct pqb_timer){.deadline = PQB_NEVER, .index = SIZE_MAX};
@@ -29,6 +31,8 @@ int pqb_timerq_reserve(struct pqb_timerq *q, size_t count)
 {
     if (count <= q->capacity)
         return PQB_OK;
+    if (count > CAPACITY_MAX)
+        return PQB_ERR_NOMEM;
 
     // Doubling keeps a reservation for each new owner cheap.
     const size_t capacity = PQB_MAX(count, q->capacity * 2);
