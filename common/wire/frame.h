@@ -160,12 +160,14 @@ struct pqb_frame_skip_r {
     struct pqb_ranges seqs; // PQB_SKIP_MAX seqs in all
 };
 
+struct pqb_seq_state {
+    uint64_t seq;
+    uint8_t state;
+};
+
 struct pqb_frame_skip_a {
     size_t count;
-    struct {
-        uint64_t seq;
-        uint8_t state;
-    } at[PQB_SKIP_MAX];
+    struct pqb_seq_state at[PQB_SKIP_MAX];
 };
 
 struct pqb_frame_gap_n {
@@ -245,8 +247,9 @@ const char *pqb_verdict_name(enum pqb_verdict verdict);
 PQB_MUST_USE enum pqb_verdict pqb_frame_decode(struct pqb_unpacker *u, uint8_t code,
                                                struct pqb_bytes content, struct pqb_frame *out);
 
-// Appends header and content to `out`. Returns the bytes written, or 0 when they do not fit into
-// `capacity` (nothing is then written).
+// Writes header and content to `out`. Returns the bytes written, or 0 when they do not fit into
+// `capacity`; what `out` then holds means nothing. Asserts every limit that the decoder checks,
+// save that text is UTF-8: what encodes, decodes.
 size_t pqb_frame_encode(const struct pqb_frame *frame, uint8_t *out, size_t capacity);
 
 // The content alone, without the 3-byte header: what fragments carry. Same return.
