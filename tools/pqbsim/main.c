@@ -1,0 +1,40 @@
+// pqbsim: load, and a bad network, for a gateway.
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/pqbsim/pqbsim.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"link", pqbsim_link, "a lossy UDP link to put in front of a gateway"},
+};
+
+static void print_help(void)
+{
+    printf("Usage: pqbsim COMMAND [--option VALUE]...\n\n"
+           "Drives a Paquebot gateway with clients and bad networks.\n\nCommands:\n");
+    for (size_t i = 0; i < PQB_ARRAY_LEN(commands); i++)
+        printf("  %-8s %s\n", commands[i].name, commands[i].help);
+    printf("\n'pqbsim COMMAND --help' lists a command's options.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+        print_help();
+        return CLI_EXIT_DONE;
+    }
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("pqbsim %s\n", PQB_VERSION);
+        return CLI_EXIT_DONE;
+    }
+    for (size_t i = 0; argc >= 2 && i < PQB_ARRAY_LEN(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    return cli_wrong("pqbsim", argc < 2 ? "a command is needed" : "no such command",
+                     "Try 'pqbsim --help'.");
+}
