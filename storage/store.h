@@ -161,6 +161,7 @@ struct pqb_request {
     uint8_t to_len;
     uint64_t cursor; // CURSOR
     bool has_iseq;   // STAT: `iseq` came from a receipt
+    uint8_t refuse;  // MSG: not 0: a final nack reason the shard found; consume the seq as refused
     uint8_t nonce[PQB_NONCE_LEN];
     struct pqb_ranges seqs; // SKIP
     uint32_t body_len;
