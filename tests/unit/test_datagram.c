@@ -10,7 +10,7 @@
 #include "common/base/defs.h"
 #include "common/wire/datagram.h"
 #include "common/wire/frame.h"
-#include "wire_samples.h"
+#include "tests/unit/wire_samples.h"
 
 #define INIT_BODY_AT 15 // of an INIT without cookie: header 12, cookie_len 1, body_len 2
 

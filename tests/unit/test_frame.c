@@ -13,7 +13,7 @@
 #include "common/wire/cursor.h"
 #include "common/wire/fields.h"
 #include "common/wire/frame.h"
-#include "wire_samples.h"
+#include "tests/unit/wire_samples.h"
 
 #define BIG (PQB_FRAG_TOTAL_MAX + 1024)
 

@@ -1,4 +1,4 @@
-#include "wire_samples.h"
+#include "tests/unit/wire_samples.h"
 
 #include <string.h>
 
