@@ -1,0 +1,67 @@
+// pqbctl: look into a gateway and steer it.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/pqbctl/pqbctl.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"stats", ctl_stats, "the counters; works on a hung or dead gateway too"},
+    {"top", ctl_top, "the telling counters, live"},
+};
+
+#define WORDS_MAX 64
+
+static void print_help(void)
+{
+    printf("Usage: pqbctl [--data DIR] [--control PATH] [--stats PATH] COMMAND ...\n\n"
+           "Looks into a Paquebot gateway and steers it.\n\nCommands:\n");
+    for (size_t i = 0; i < PQB_ARRAY_LEN(commands); i++)
+        printf("  %-11s %s\n", commands[i].name, commands[i].help);
+    printf("\nDIR defaults to $PQB_DATA, then /var/lib/paquebot.\n"
+           "'pqbctl COMMAND --help' lists a command's options. Exit status: 0 done, 1 a finding,\n"
+           "a refusal or no gateway, 2 wrong use.\n");
+}
+
+// Index of the command's name: the first word that is neither an option nor an option's value.
+static int find_command(int argc, char **argv)
+{
+    int at = 1;
+
+    while (at < argc && strncmp(argv[at], "--", 2) == 0)
+        at += strchr(argv[at], '=') != NULL ? 1 : 2;
+    return at;
+}
+
+int main(int argc, char **argv)
+{
+    char *words[WORDS_MAX + 1] = {NULL};
+    int at;
+
+    if (argc > WORDS_MAX)
+        return cli_wrong("pqbctl", "too many words", NULL);
+    if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+        print_help();
+        return CLI_EXIT_DONE;
+    }
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("pqbctl %s\n", PQB_VERSION);
+        return CLI_EXIT_DONE;
+    }
+    at = find_command(argc, argv);
+    for (size_t i = 0; at < argc && i < PQB_ARRAY_LEN(commands); i++) {
+        if (strcmp(argv[at], commands[i].name) != 0)
+            continue;
+        // Options before the command become options of the command.
+        words[0] = argv[at];
+        memcpy(words + 1, argv + 1, (size_t)(at - 1) * sizeof(*words));
+        memcpy(words + at, argv + at + 1, (size_t)(argc - at - 1) * sizeof(*words));
+        return commands[i].run(argc - 1, words);
+    }
+    return cli_wrong("pqbctl", at >= argc ? "a command is needed" : "no such command",
+                     "Try 'pqbctl --help'.");
+}

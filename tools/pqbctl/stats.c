@@ -1,0 +1,188 @@
+// pqbctl stats: every counter, as a table, as JSON or for Prometheus.
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/json.h"
+#include "tools/pqbctl/pqbctl.h"
+
+#define JSON_MAX (1024 * 1024)
+
+static void print_json(const struct pqb_stats_snapshot *s)
+{
+    struct ctl_health health;
+    struct pqb_json j;
+    const char *text;
+
+    ctl_health_of(s, &health);
+    pqb_json_init(&j, JSON_MAX);
+    pqb_json_object_begin(&j, NULL);
+    for (size_t i = 0; i < s->row_count; i++)
+        pqb_json_uint(&j, s->rows[i].name, pqb_stats_snapshot_sum(s, i));
+    pqb_json_uint(&j, "process.pid", s->pid);
+    pqb_json_uint(&j, "process.uptime_s", health.uptime_s);
+    pqb_json_uint(&j, "process.heartbeat_age_ms", health.heartbeat_ms);
+    pqb_json_string(&j, "process.state", ctl_life_name(health.life));
+    pqb_json_object_end(&j);
+    text = pqb_json_text(&j);
+    if (text != NULL)
+        puts(text);
+    pqb_json_fini(&j);
+}
+
+static void print_prom(const struct pqb_stats_snapshot *s)
+{
+    struct ctl_health health;
+
+    ctl_health_of(s, &health);
+    for (size_t i = 0; i < s->row_count; i++) {
+        const struct pqb_stats_row *row = &s->rows[i];
+        const bool is_gauge = row->kind == PQB_STATS_GAUGE;
+        char name[80];
+
+        (void)snprintf(name, sizeof(name), "paquebot_%s%s", row->name, is_gauge ? "" : "_total");
+        for (char *at = name; *at != '\0'; at++) {
+            if (isalnum((unsigned char)*at) == 0)
+                *at = '_';
+        }
+        printf("# HELP %s %s (%s)\n# TYPE %s %s\n%s %" PRIu64 "\n", name, row->help, row->unit,
+               name, is_gauge ? "gauge" : "counter", name, pqb_stats_snapshot_sum(s, i));
+    }
+    printf("# HELP paquebot_up 1 while the gateway runs and moves\n# TYPE paquebot_up gauge\n"
+           "paquebot_up %d\n",
+           health.life == CTL_RUNNING);
+}
+
+static void print_head(const struct pqb_stats_snapshot *s)
+{
+    struct ctl_health health;
+
+    ctl_health_of(s, &health);
+    printf("paquebotd pid %" PRIu64 " %s", s->pid, ctl_life_name(health.life));
+    if (health.life == CTL_RUNNING || health.life == CTL_HUNG)
+        printf(", up %" PRIu64 " s", health.uptime_s);
+    printf("%s%s\n", health.note[0] != '\0' ? ": " : "", health.note);
+}
+
+// Rates are over `seconds` since `before`; without one, over the whole life.
+static void print_table(const struct pqb_stats_snapshot *s, const struct pqb_stats_snapshot *before,
+                        double seconds)
+{
+    size_t alarms = 0;
+
+    print_head(s);
+    printf("  %-32s %16s %12s  %s\n", "COUNTER", "VALUE",
+           before != NULL ? "PER SECOND" : "AVERAGE/S", "UNIT");
+    for (size_t i = 0; i < s->row_count; i++) {
+        const struct pqb_stats_row *row = &s->rows[i];
+        const uint64_t value = pqb_stats_snapshot_sum(s, i);
+        const uint64_t old = before != NULL ? pqb_stats_snapshot_get(before, row->name, NULL) : 0;
+        const bool is_alarm = row->kind == PQB_STATS_ALARM && value > 0;
+        char rate[32] = "";
+
+        if (row->kind != PQB_STATS_GAUGE && seconds > 0 && value >= old)
+            (void)snprintf(rate, sizeof(rate), "%.1f", (double)(value - old) / seconds);
+        printf("%c %-32s %16" PRIu64 " %12s  %s\n", is_alarm ? '!' : ' ', row->name, value, rate,
+               row->unit);
+        alarms += is_alarm;
+    }
+    if (alarms > 0)
+        printf("! marks what should stay 0: %zu of them did not\n", alarms);
+}
+
+static void print(const struct pqb_stats_snapshot *s, const struct pqb_stats_snapshot *before,
+                  double seconds, bool is_json, bool is_prom)
+{
+    struct ctl_health health;
+
+    if (is_json) {
+        print_json(s);
+    } else if (is_prom) {
+        print_prom(s);
+    } else {
+        ctl_health_of(s, &health);
+        print_table(s, before, before != NULL ? seconds : (double)health.uptime_s);
+    }
+    (void)fflush(stdout);
+}
+
+static void sleep_ns(pqb_duration ns)
+{
+    const struct timespec ts = {.tv_sec = (time_t)(ns / PQB_NS_PER_SEC),
+                                .tv_nsec = (long)(ns % PQB_NS_PER_SEC)};
+
+    (void)nanosleep(&ts, NULL);
+}
+
+static int watch(const struct ctl_place *place, pqb_duration every, bool is_json, bool is_prom)
+{
+    struct pqb_stats_snapshot before, s;
+
+    if (!ctl_stats_read(place, &before))
+        return CLI_EXIT_FINDING;
+    print(&before, NULL, 0, is_json, is_prom);
+    for (;;) {
+        sleep_ns(every);
+        if (!ctl_stats_read(place, &s))
+            break;
+        if (!is_json)
+            putchar('\n');
+        // After a restart the numbers begin anew: nothing to compare with.
+        print(&s, s.pid == before.pid ? &before : NULL, (double)every / (double)PQB_NS_PER_SEC,
+              is_json, is_prom);
+        pqb_stats_snapshot_fini(&before);
+        before = s;
+        if (ferror(stdout) != 0)
+            break;
+    }
+    pqb_stats_snapshot_fini(&before);
+    return CLI_EXIT_FINDING;
+}
+
+int ctl_stats(int argc, char **argv)
+{
+    struct ctl_place place;
+    struct pqb_stats_snapshot s;
+    bool is_json = false, is_prom = false;
+    pqb_duration every = 0;
+    size_t arg_count;
+    const struct cli_option options[] = {
+        {.name = "json", .type = CLI_FLAG, .out = &is_json, .help = "one JSON object"},
+        {.name = "prom", .type = CLI_FLAG, .out = &is_prom, .help = "Prometheus text format"},
+        {.name = "watch",
+         .type = CLI_SECONDS,
+         .out = &every,
+         .value = "S",
+         .help = "print again every S seconds, with the rates in between"},
+        CTL_PLACE_OPTIONS(place),
+    };
+    const struct cli_command command = {
+        .name = "pqbctl stats",
+        .usage = "[--json|--prom] [--watch S] [--data DIR]",
+        .about = "Prints every counter of the gateway. Reads its mapped page only: costs the\n"
+                 "gateway nothing and works on one that hangs or has died.",
+        .options = options,
+        .option_count = PQB_ARRAY_LEN(options),
+    };
+
+    ctl_place_init(&place);
+    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
+    case CLI_SHOWN:
+        return CLI_EXIT_DONE;
+    case CLI_WRONG:
+        return CLI_EXIT_USAGE;
+    case CLI_GO:
+        break;
+    }
+    if (is_json && is_prom)
+        return cli_wrong(command.name, "--json and --prom exclude each other", NULL);
+    if (every > 0)
+        return watch(&place, every, is_json, is_prom);
+    if (!ctl_stats_read(&place, &s))
+        return CLI_EXIT_FINDING;
+    print(&s, NULL, 0, is_json, is_prom);
+    pqb_stats_snapshot_fini(&s);
+    return CLI_EXIT_DONE;
+}
