@@ -1,0 +1,149 @@
+"""What the integration tests share: a gateway on loopback with a data directory of its own, the tools,
+and temporary directories that go away. Standard library only.
+
+A test is a script with cases named test_*; run_cases() runs them and prints one line each. The
+environment names the programs (meson sets it): PQB_BIN is the build directory.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+BUILD = os.environ.get("PQB_BIN", "build")
+SANITIZED = os.environ.get("PQB_SANITIZED", "no") == "yes"  # slower: tests shrink their load
+LONG = os.environ.get("PQB_LONG", "no") == "yes"            # full campaigns
+SKIPPED = 77                                                # meson's exit status for a skip
+
+
+def program(name):
+    for folder in ("gateway", "tools", "tests/integration"):
+        path = os.path.join(BUILD, folder, name)
+        if os.path.isfile(path):
+            return path
+    raise FileNotFoundError(f"{name} is not built in {BUILD}")
+
+
+def run_tool(name, *args, stdin=None, check=0, timeout=60, env=None):
+    """Runs a tool; its exit status must be `check` (None: any). Returns the finished process."""
+    done = subprocess.run([program(name), *map(str, args)], input=stdin, text=True, timeout=timeout,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, **(env or {})}, check=False)
+    if check is not None and done.returncode != check:
+        raise AssertionError(f"{name} {' '.join(map(str, args))}: exit {done.returncode}, not {check}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done
+
+
+class Gateway:
+    """A paquebotd. Restarting it keeps the data directory and, once known, the port."""
+
+    def __init__(self, directory, *options, listen=("127.0.0.1:0",), data=None, env=None):
+        self.data = data or os.path.join(directory, "data")
+        self.log_path = os.path.join(directory, "gateway.log")
+        self.options = list(map(str, options))
+        self.listen = list(listen)
+        self.env = {**os.environ, **(env or {})}
+        self.process = None
+        self.ready = ""
+
+    def start(self, timeout=30):
+        command = [program("paquebotd"), "--security", "plaintext", "--auth", "any", "--data",
+                   self.data]
+        for address in self.listen:
+            command += ["--listen", address]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(command + self.options, stdout=subprocess.PIPE,
+                                            stderr=log, env=self.env)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.ready, deadline = "", time.monotonic() + timeout
+        while not self.ready.endswith("\n"):
+            chunk = self.process.stdout.read()
+            self.ready += (chunk or b"").decode()
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("the gateway did not get ready:\n" + self.log())
+            if not chunk:
+                time.sleep(0.01)
+        assert self.ready.startswith("ready "), self.ready
+        self.listen = [word[7:] for word in self.ready.split() if word.startswith("listen=")]
+        return self
+
+    @property
+    def target(self):
+        return self.listen[0]
+
+    def kill9(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout=20):
+        """SIGTERM; returns the exit status."""
+        if self.process is None or self.process.poll() is not None:
+            return None if self.process is None else self.process.returncode
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def ctl(self, *args, check=0, **kwargs):
+        return run_tool("pqbctl", "--data", self.data, *args, check=check, **kwargs)
+
+    def stats(self):
+        return json.loads(self.ctl("stats", "--json").stdout)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exc):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def pqb(gateway, verb, user, device, *args, state=None, **kwargs):
+    """`pqb VERB` against the gateway; state (a directory) defaults to one below the data's."""
+    state = state or os.path.join(os.path.dirname(gateway.data), "state", f"{user}.{device}")
+    return run_tool("pqb", verb, "--server", gateway.target, "--user", user, "--device", device,
+                    "--state", state, *args, **kwargs)
+
+
+def wait_until(condition, timeout=20, interval=0.05):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("timed out waiting")
+        time.sleep(interval)
+
+
+class Skip(Exception):
+    """Raised by a case that can't run here; the text says what is missing."""
+
+
+def run_cases(cases):
+    """Runs test_* functions from a dict (globals()), each with a temporary directory."""
+    failed = skipped = 0
+    for name, case in [(n, c) for n, c in cases.items() if n.startswith("test_")]:
+        directory = tempfile.mkdtemp(prefix="paquebot.")
+        start = time.monotonic()
+        try:
+            case(directory)
+            print(f"ok {name} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Skip as why:
+            skipped += 1
+            print(f"skip {name}: {why}", flush=True)
+        except Exception:  # a failed case must not hide the next
+            failed += 1
+            print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+            log = os.path.join(directory, "gateway.log")
+            if os.path.exists(log):
+                with open(log, encoding="utf-8", errors="replace") as lines:
+                    print("".join(lines.readlines()[-40:]), flush=True)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    sys.exit(1 if failed else SKIPPED if skipped else 0)
