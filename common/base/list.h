@@ -8,7 +8,6 @@ struct pqb_list {
     struct pqb_list *prev, *next;
 };
 
-// NOLINTBEGIN(bugprone-macro-parentheses): `it` and `after` are declared here
 #define PQB_LIST_FOREACH(it, head) \
     for (struct pqb_list *it = (head)->next; it != (head); it = it->next)
 
@@ -16,7 +15,6 @@ struct pqb_list {
 #define PQB_LIST_FOREACH_SAFE(it, after, head)                                \
     for (struct pqb_list *it = (head)->next, *after = it->next; it != (head); \
          it = after, after = it->next)
-// NOLINTEND(bugprone-macro-parentheses)
 
 static inline void pqb_list_init(struct pqb_list *node)
 {
