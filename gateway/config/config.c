@@ -237,7 +237,7 @@ static int find_action_and_file(int argc, char *const *argv, enum pqb_config_act
     *file = NULL;
     for (int i = 1; i < argc; i++) {
         char key[64];
-        const char *value;
+        const char *value = NULL;
         int err;
 
         if (action_find(argv[i], action)) {
@@ -265,7 +265,7 @@ static int apply_args(struct pqb_config *config, int argc, char *const *argv,
     for (int i = 1; i < argc; i++) {
         enum pqb_config_action action;
         char key[64];
-        const char *value;
+        const char *value = NULL;
         int err;
 
         if (action_find(argv[i], &action))
