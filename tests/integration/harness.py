@@ -16,7 +16,7 @@ import traceback
 
 BUILD = os.environ.get("PQB_BIN", "build")
 SANITIZED = os.environ.get("PQB_SANITIZED", "no") == "yes"  # slower: tests shrink their load
-LONG = os.environ.get("PQB_LONG", "no") == "yes"            # full campaigns
+LONG = os.environ.get("PQB_LONG", "0") == "1"                # full campaigns
 SKIPPED = 77                                                # meson's exit status for a skip
 
 

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Resident bytes of paquebotd for each idle session.
+
+    idle_sessions.py --bin BUILD [--sessions 10000]
+
+Logs in so many clients that say nothing (but for keepalives), and reads the gateway's resident set
+before and after. The kernel holds nothing for them: all share the gateway's sockets.
+"""
+import argparse
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+        fields = dict(line.split()[:2] for line in rollup if line.count(":") == 1)
+    return int(fields["Anonymous:"]) * 1024, int(fields["Rss:"]) * 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--sessions", type=int, default=10000)
+    parser.add_argument("--shards", type=int, default=1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        gateway = subprocess.Popen(
+            [os.path.join(args.bin, "gateway/paquebotd"), "--security", "plaintext", "--auth", "any",
+             "--data", os.path.join(directory, "data"), "--listen", "127.0.0.1:0",
+             "--shards", str(args.shards)],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            target = gateway.stdout.readline().split("listen=")[1].split()[0]
+            time.sleep(1)
+            before = resident_bytes(gateway.pid)
+            load = subprocess.Popen(
+                [os.path.join(args.bin, "tools/pqbsim"), "load", "--target", target, "--clients",
+                 str(args.sessions), "--rate", "1", "--duration", "90", "--settle", "1"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # The load begins to send when all are in; by then, and a checkpoint later, all is quiet.
+            time.sleep(args.sessions / 2000 + 70)
+            after = resident_bytes(gateway.pid)
+            load.send_signal(signal.SIGINT)
+            load.wait()
+        finally:
+            gateway.send_signal(signal.SIGTERM)
+            gateway.wait()
+    anonymous = (after[0] - before[0]) / args.sessions
+    print(f"{args.sessions} sessions: {anonymous:.0f} bytes each of private memory "
+          f"({(after[1] - before[1]) / args.sessions:.0f} with mapped files)")
+
+
+if __name__ == "__main__":
+    main()
