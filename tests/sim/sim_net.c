@@ -1,0 +1,294 @@
+#include "tests/sim/sim_net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/check.h"
+#include "common/base/defs.h"
+#include "common/wire/datagram.h"
+
+#define MSGPACK_NEVER_USED 0xc1
+
+void sim_net_init(struct sim_net *net, const struct sim_net_config *config, struct pqb_rng *rng)
+{
+    *net = (struct sim_net){.rng = rng, .config = *config, .next_port = 20000};
+}
+
+void sim_net_fini(struct sim_net *net)
+{
+    for (size_t i = 0; i < net->count; i++)
+        free(net->heap[i]);
+    free(net->heap);
+    net->heap = NULL;
+    net->count = net->capacity = 0;
+}
+
+// ------------------------------------------------------------------------------------ addresses
+
+uint32_t sim_net_attach(struct sim_net *net)
+{
+    const uint32_t endpoint = net->endpoints_count++;
+
+    PQB_ASSERT(endpoint < SIM_ENDPOINTS_MAX);
+    net->endpoints[endpoint].addr = (struct pqb_addr){
+        .ip = {10, 0, 0, (uint8_t)(endpoint + 1)}, .family = 4, .port = net->next_port++};
+    return endpoint;
+}
+
+const struct pqb_addr *sim_net_addr(const struct sim_net *net, uint32_t endpoint)
+{
+    PQB_ASSERT(endpoint < net->endpoints_count);
+    return &net->endpoints[endpoint].addr;
+}
+
+void sim_net_rebind(struct sim_net *net, uint32_t endpoint, bool is_new_ip)
+{
+    struct pqb_addr *addr = &net->endpoints[endpoint].addr;
+
+    PQB_ASSERT(endpoint < net->endpoints_count);
+    addr->port = net->next_port++;
+    if (is_new_ip)
+        addr->ip[1]++;
+}
+
+static uint32_t endpoint_of(const struct sim_net *net, const struct pqb_addr *addr)
+{
+    for (uint32_t i = 0; i < net->endpoints_count; i++) {
+        if (pqb_addr_is_equal(&net->endpoints[i].addr, addr))
+            return i;
+    }
+    return SIM_ENDPOINT_NONE;
+}
+
+void sim_net_block(struct sim_net *net, uint32_t endpoint, pqb_tstamp up_until,
+                   pqb_tstamp down_until)
+{
+    struct sim_endpoint *end = &net->endpoints[endpoint];
+
+    PQB_ASSERT(endpoint < net->endpoints_count);
+    end->up_blocked_until = PQB_MAX(end->up_blocked_until, up_until);
+    end->down_blocked_until = PQB_MAX(end->down_blocked_until, down_until);
+}
+
+void sim_net_heal(struct sim_net *net)
+{
+    net->config = (struct sim_net_config){.delay_ns = net->config.delay_ns,
+                                          .jitter_ns = net->config.jitter_ns,
+                                          .quantum_ns = net->config.quantum_ns};
+    for (uint32_t i = 0; i < net->endpoints_count; i++) {
+        struct sim_endpoint *end = &net->endpoints[i];
+
+        end->up_blocked_until = end->down_blocked_until = end->burst_until = 0;
+    }
+}
+
+// ----------------------------------------------------------------------------------------- heap
+
+static bool is_before(const struct sim_packet *a, const struct sim_packet *b)
+{
+    return a->at < b->at || (a->at == b->at && a->order < b->order);
+}
+
+static void swap(struct sim_packet **heap, size_t i, size_t j)
+{
+    struct sim_packet *packet = heap[i];
+
+    heap[i] = heap[j];
+    heap[j] = packet;
+}
+
+static void heap_push(struct sim_net *net, struct sim_packet *packet)
+{
+    size_t i = net->count;
+
+    if (net->count == net->capacity) {
+        net->capacity = net->capacity ? net->capacity * 2 : 256;
+        net->heap = realloc(net->heap, net->capacity * sizeof(struct sim_packet *));
+        PQB_ASSERT(net->heap);
+    }
+    net->heap[net->count++] = packet;
+    for (; i > 0 && is_before(net->heap[i], net->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        swap(net->heap, i, (i - 1) / 2);
+    net->stats.in_flight_max = PQB_MAX(net->stats.in_flight_max, net->count);
+}
+
+static struct sim_packet *heap_pop(struct sim_net *net)
+{
+    struct sim_packet *top = net->heap[0];
+
+    net->heap[0] = net->heap[--net->count];
+    for (size_t i = 0;;) {
+        size_t least = i;
+
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < net->count; child++) {
+            if (is_before(net->heap[child], net->heap[least]))
+                least = child;
+        }
+        if (least == i)
+            return top;
+        swap(net->heap, i, least);
+        i = least;
+    }
+}
+
+// --------------------------------------------------------------------------------------- faults
+
+static bool chance(struct sim_net *net, double share)
+{
+    return share > 0 && pqb_rng_unit(net->rng) < share;
+}
+
+static pqb_duration up_to(struct sim_net *net, pqb_duration max)
+{
+    return max ? pqb_rng_below(net->rng, max) : 0;
+}
+
+static bool is_lost(struct sim_net *net, struct sim_endpoint *end, bool is_up, pqb_tstamp now)
+{
+    if (now < (is_up ? end->up_blocked_until : end->down_blocked_until)) {
+        net->stats.blocked++;
+        return true;
+    }
+    if (now >= end->burst_until && chance(net, net->config.burst))
+        end->burst_until = now + up_to(net, net->config.burst_ns);
+    if (now < end->burst_until || chance(net, net->config.loss)) {
+        net->stats.lost++;
+        return true;
+    }
+    return false;
+}
+
+// Breaks the datagram where a parser must notice; see the head of the header.
+static void corrupt(struct sim_net *net, struct sim_packet *packet)
+{
+    const size_t content = PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN;
+    const bool has_frame = (packet->data[0] & 0x0f) == PQB_DATAGRAM_DATA && packet->len > content;
+
+    net->stats.corrupted++;
+    switch (pqb_rng_below(net->rng, has_frame ? 4 : 2)) {
+    case 0:
+        packet->data[0] ^= (uint8_t)(1u << (4 + pqb_rng_below(net->rng, 4))); // version
+        break;
+    case 1:
+        if (packet->len > 8)
+            packet->data[1 + pqb_rng_below(net->rng, 8)] ^= 0x40; // connection id or init id
+        break;
+    case 2:
+        packet->data[content] = MSGPACK_NEVER_USED;
+        break;
+    default:
+        packet->data[content - 1] = packet->data[content - 2] = 0xff; // the frame's length
+        break;
+    }
+}
+
+static void enqueue(struct sim_net *net, struct sim_packet packet, pqb_duration extra,
+                    pqb_tstamp now)
+{
+    struct sim_packet *copy = malloc(sizeof(*copy));
+    const struct sim_net_config *config = &net->config;
+
+    PQB_ASSERT(copy);
+    if (net->count >= SIM_IN_FLIGHT_MAX) {
+        net->is_overrun = true;
+        free(copy);
+        return;
+    }
+    packet.at = now + config->delay_ns + up_to(net, config->jitter_ns) + extra;
+    if (config->quantum_ns)
+        packet.at = (packet.at / config->quantum_ns + 1) * config->quantum_ns;
+    packet.order = net->order++;
+    if (packet.len > 0 && chance(net, config->corrupt))
+        corrupt(net, &packet);
+    if (packet.len > 0 && chance(net, config->truncate)) {
+        packet.len = pqb_rng_below(net->rng, packet.len);
+        net->stats.truncated++;
+    }
+    *copy = packet;
+    heap_push(net, copy);
+}
+
+static void transmit(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now)
+{
+    const struct sim_net_config *config = &net->config;
+    pqb_duration held = 0;
+
+    net->stats.sent++;
+    if (is_lost(net, &net->endpoints[packet->endpoint], packet->is_up, now))
+        return;
+    if (chance(net, config->reorder)) {
+        held = up_to(net, config->reorder_ns);
+        net->stats.held++;
+    }
+    enqueue(net, *packet, held, now);
+    if (chance(net, config->duplicate)) {
+        net->stats.duplicated++;
+        enqueue(net, *packet, up_to(net, config->reorder_ns), now);
+    }
+    if (chance(net, config->ghost)) {
+        net->stats.ghosts++;
+        enqueue(net, *packet, up_to(net, config->ghost_ns), now);
+    }
+}
+
+static struct sim_packet packet_of(uint32_t endpoint, bool is_up, const struct pqb_addr *addr,
+                                   const void *data, size_t len)
+{
+    struct sim_packet packet = {.endpoint = endpoint, .is_up = is_up, .addr = *addr, .len = len};
+
+    PQB_ASSERT(len <= sizeof(packet.data));
+    memcpy(packet.data, data, len);
+    return packet;
+}
+
+void sim_net_send_up(struct sim_net *net, uint32_t endpoint, const void *data, size_t len,
+                     pqb_tstamp now)
+{
+    const struct sim_packet packet =
+        packet_of(endpoint, true, sim_net_addr(net, endpoint), data, len);
+
+    transmit(net, &packet, now);
+}
+
+void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const void *data, size_t len,
+                       pqb_tstamp now)
+{
+    const uint32_t endpoint = endpoint_of(net, to);
+    struct sim_packet packet;
+
+    if (endpoint == SIM_ENDPOINT_NONE) {
+        net->stats.sent++;
+        net->stats.stale++;
+        return;
+    }
+    packet = packet_of(endpoint, false, to, data, len);
+    transmit(net, &packet, now);
+}
+
+void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const void *data,
+                       size_t len, pqb_tstamp now)
+{
+    enqueue(net, packet_of(SIM_ENDPOINT_NONE, true, from, data, len), 0, now);
+}
+
+pqb_tstamp sim_net_next_arrival(const struct sim_net *net)
+{
+    return net->count ? net->heap[0]->at : PQB_NEVER;
+}
+
+bool sim_net_poll(struct sim_net *net, struct sim_packet *out, pqb_tstamp now)
+{
+    while (net->count > 0 && net->heap[0]->at <= now) {
+        struct sim_packet *packet = heap_pop(net);
+        const bool is_stale = !packet->is_up && endpoint_of(net, &packet->addr) != packet->endpoint;
+
+        *out = *packet;
+        free(packet);
+        if (!is_stale) {
+            net->stats.arrived++;
+            return true;
+        }
+        net->stats.stale++;
+    }
+    return false;
+}

@@ -1,0 +1,102 @@
+// The virtual network between clients and one gateway: a heap of datagrams in flight, and every
+// fault that a datagram can meet. No time of its own: the world asks when the next one arrives.
+//
+// Corruption is what a checksum lets through to the parsers: a flipped header byte, a frame whose
+// length or msgpack cannot be right. Sessions here are not encrypted, so a flipped bit inside a
+// body or a cursor would be a lie that nothing could notice; UDP's checksum turns it into loss.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/addr.h"
+#include "common/base/rng.h"
+#include "common/base/time.h"
+#include "common/wire/limits.h"
+
+#define SIM_ENDPOINTS_MAX 64
+#define SIM_IN_FLIGHT_MAX (1u << 17) // datagrams; more than this is a storm and fails the run
+#define SIM_ENDPOINT_NONE UINT32_MAX
+#define SIM_GATEWAY_PORT  7400
+
+struct sim_net_config { // shares are in [0, 1)
+    double loss;
+    double burst; // share of datagrams that begin a stretch in which all are lost
+    pqb_duration burst_ns;
+    double duplicate;
+    double reorder; // share that is held back by up to reorder_ns more
+    pqb_duration reorder_ns;
+    pqb_duration delay_ns, jitter_ns; // one way
+    double corrupt, truncate;
+    double ghost; // share of which a copy arrives much later
+    pqb_duration ghost_ns;
+    pqb_duration quantum_ns; // arrivals are rounded up to this, so that turns see several; 0: no
+};
+
+struct sim_packet {
+    pqb_tstamp at;
+    uint64_t order; // of sending; breaks ties
+    uint32_t endpoint;
+    bool is_up;           // towards the gateway
+    struct pqb_addr addr; // the client's end, as it was when sent
+    size_t len;
+    uint8_t data[PQB_DATAGRAM_MAX];
+};
+
+struct sim_endpoint {
+    struct pqb_addr addr; // as the gateway sees it now
+    pqb_tstamp up_blocked_until, down_blocked_until;
+    pqb_tstamp burst_until;
+};
+
+struct sim_net_stats {
+    uint64_t sent, arrived, lost, blocked, duplicated, held, corrupted, truncated, ghosts, stale;
+    size_t in_flight_max;
+};
+
+struct sim_net {
+    struct pqb_rng *rng;
+    struct sim_net_config config;
+    struct sim_endpoint endpoints[SIM_ENDPOINTS_MAX];
+    uint32_t endpoints_count;
+    uint16_t next_port;
+    struct sim_packet **heap;
+    size_t count, capacity;
+    uint64_t order;
+    bool is_overrun; // SIM_IN_FLIGHT_MAX was reached
+    struct sim_net_stats stats;
+};
+
+void sim_net_init(struct sim_net *net, const struct sim_net_config *config, struct pqb_rng *rng);
+void sim_net_fini(struct sim_net *net);
+
+// A new client's end, with an address of its own.
+uint32_t sim_net_attach(struct sim_net *net);
+const struct pqb_addr *sim_net_addr(const struct sim_net *net, uint32_t endpoint);
+
+// A NAT forgot the mapping: another port, or (is_new_ip) another address. What is on its way to the
+// old address is lost; what left from there still arrives, from there.
+void sim_net_rebind(struct sim_net *net, uint32_t endpoint, bool is_new_ip);
+
+// Nothing passes up (or down) before the given time.
+void sim_net_block(struct sim_net *net, uint32_t endpoint, pqb_tstamp up_until,
+                   pqb_tstamp down_until);
+
+void sim_net_send_up(struct sim_net *net, uint32_t endpoint, const void *data, size_t len,
+                     pqb_tstamp now);
+void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const void *data, size_t len,
+                       pqb_tstamp now);
+
+// A datagram from an address that is nobody's (spoofed or stray).
+void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const void *data,
+                       size_t len, pqb_tstamp now);
+
+pqb_tstamp sim_net_next_arrival(const struct sim_net *net);
+
+// Takes the earliest datagram with arrival <= now. false: none. Those to an address that is no
+// longer anybody's are dropped inside.
+bool sim_net_poll(struct sim_net *net, struct sim_packet *out, pqb_tstamp now);
+
+// From now on nothing is lost, held or changed. What is in flight still arrives, ghosts included.
+void sim_net_heal(struct sim_net *net);

@@ -1,0 +1,124 @@
+// The judge of a run: it knows every message that an application handed over and every one that an
+// application was given, and holds the gateway, store and client to the promises P1-P5.
+//
+// An *app* is what one application has on its disk: what it knows of its own messages and what it
+// has taken. A restored backup or a clone of a client is a copy of an app; what must hold once "per
+// application" is held against each copy, what must hold "per device" against all of them together.
+//
+// The first broken promise is kept in `failure` and later ones are ignored.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/defs.h"
+#include "common/base/time.h"
+
+#define SIM_USERS_MAX     16
+#define SIM_DEVICES_MAX   32
+#define SIM_BODY_MIN      16
+#define SIM_MESSAGE_NONE  UINT32_MAX
+#define SIM_GAP_WAS_TAKEN 64 // the client's own: this device had them before it was restored
+
+enum sim_state {      // what an application knows of a message it sent
+    SIM_NOT_MINE = 0, // not sent by this application
+    SIM_PENDING = 1,
+    SIM_ACCEPTED = 2,
+    SIM_STORED = 3,
+    SIM_DELIVERED = 4,
+    SIM_REFUSED = 16,
+    SIM_ABANDONED = 17,
+    SIM_UNCERTAIN = 32, // given back by a client that was restored or lost its state
+};
+
+struct sim_message {
+    uint32_t from_device, to_user;
+    uint32_t stream; // P3's order holds inside one
+    uint32_t len;
+    bool is_ephemeral;
+    bool is_accepted, is_refused, is_abandoned; // an application was told so, ever
+    pqb_tstamp sent_at;
+    uint64_t iseq;     // where it was first taken; 0: not taken
+    uint64_t taken_by; // bit per device
+};
+
+struct sim_app {
+    uint32_t device;
+    uint32_t stream;       // of the messages it sends now
+    bool may_be_uncertain; // it was copied, restored or has no durable state
+    bool is_dormant;       // a backup in a drawer: nobody runs on it
+    uint64_t last_iseq;
+    size_t messages_max; // room in `states` and `taken`
+    uint8_t *states;     // [message], enum sim_state of its own
+    uint8_t *taken;      // [message] 1: taken; 2: taken, and may be handed over once more
+    size_t streams_max;
+    uint32_t *last_of_stream; // [stream] 1 + the last message taken
+    struct sim_app *next;
+};
+
+struct sim_device {
+    uint32_t user;
+    pqb_tstamp registered_at; // proof was seen that the gateway has it; PQB_NEVER: none yet
+};
+
+struct sim_oracle {
+    uint32_t users_count, devices_count, streams_count;
+    struct sim_device devices[SIM_DEVICES_MAX];
+    struct sim_message *messages;
+    size_t messages_count, messages_max;
+    struct sim_app *apps;
+    uint64_t taken_count, accepted_count, delivered_count, refused_count, abandoned_count;
+    uint64_t uncertain_count, again_count, ephemeral_taken;
+    char failure[400]; // empty: no promise broken
+};
+
+void sim_oracle_init(struct sim_oracle *o);
+void sim_oracle_fini(struct sim_oracle *o);
+
+void sim_oracle_fail(struct sim_oracle *o, const char *format, ...) PQB_PRINTF(2, 3);
+bool sim_oracle_has_failed(const struct sim_oracle *o);
+
+uint32_t sim_oracle_add_user(struct sim_oracle *o);
+uint32_t sim_oracle_add_device(struct sim_oracle *o, uint32_t user);
+
+// A new, empty application of `device`; the oracle owns it.
+struct sim_app *sim_oracle_add_app(struct sim_oracle *o, uint32_t device);
+// A copy that from here on lives its own life. Both may now be told `uncertain`.
+struct sim_app *sim_oracle_copy_app(struct sim_oracle *o, struct sim_app *app);
+// The application is gone with all that it knew.
+void sim_oracle_drop_app(struct sim_oracle *o, struct sim_app *app);
+// What it sends from now on stands in no order to what it sent before.
+void sim_oracle_new_stream(struct sim_oracle *o, struct sim_app *app);
+
+// The application hands over message `len` bytes long; returns its number. Its body is made by
+// sim_oracle_body, and only from that number and length.
+uint32_t sim_oracle_send(struct sim_oracle *o, struct sim_app *app, uint32_t to_user, uint32_t len,
+                         bool is_ephemeral, pqb_tstamp now);
+// The client did not take it after all (its queue was full): it was never sent.
+void sim_oracle_withdraw(struct sim_oracle *o, struct sim_app *app, uint32_t message);
+void sim_oracle_body(uint32_t message, uint8_t *out, size_t len);
+
+// The application is told what became of its message.
+void sim_oracle_on_state(struct sim_oracle *o, struct sim_app *app, uint32_t message,
+                         enum sim_state state, pqb_tstamp now);
+
+// The application lost what it was told about its message since its last sync.
+void sim_oracle_forget_state(struct sim_oracle *o, struct sim_app *app, uint32_t message);
+
+// The application durably takes a message. `iseq` 0: ephemeral.
+void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq,
+                        uint32_t from_device, const uint8_t *body, size_t len, pqb_tstamp now);
+// The application took `body`, but died before the client stored the cursor: it may come again.
+void sim_oracle_may_take_again(struct sim_oracle *o, struct sim_app *app, const uint8_t *body,
+                               size_t len);
+void sim_oracle_on_gap(struct sim_oracle *o, struct sim_app *app, uint64_t from, uint64_t to,
+                       unsigned reason);
+
+// Is everything that was ever handed over resolved and, where accepted, with everyone it is for?
+bool sim_oracle_is_settled(struct sim_oracle *o);
+
+// The same as a verdict, at the end of a run.
+void sim_oracle_finish(struct sim_oracle *o);
+
+const char *sim_state_name(enum sim_state state);

@@ -1,0 +1,204 @@
+#include "tests/sim/sim_plan.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+
+static const struct {
+    const char *name;
+    size_t offset;
+    const char *help;
+} params[] = {
+#define SIM_PARAM(name, help) {#name, offsetof(struct sim_plan, name), help},
+#include "tests/sim/sim_plan.def"
+#undef SIM_PARAM
+};
+
+static double *param(struct sim_plan *plan, size_t i)
+{
+    return (double *)(void *)((char *)plan + params[i].offset);
+}
+
+void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
+{
+    *plan = (struct sim_plan){
+        .seed = seed,
+        .seconds = 60,
+        .settle_s = 600,
+        .users = 4,
+        .devices = 6,
+        .shards = 1,
+        .burst_ms = 2000,
+        .reorder_ms = 200,
+        .delay_ms = 20,
+        .jitter_ms = 5,
+        .ghost_s = 60,
+        .partition_s = 20,
+        .commit_ms = 2,
+        .down_ms = 500,
+        .disk_full_s = 10,
+        .mailbox = 64,
+        .requests_max = 256,
+        .batch_kb = 256,
+        .checkpoint_kb = 1024,
+        .checkpoint_s = 30,
+        .quota_messages = 100000,
+        .half_open_max = 64,
+        .push_max = 200,
+        .idle_s = 120,
+        .body_max = 65536,
+        .send_every_ms = 500,
+        .send_burst = 1,
+        .offline_s = 20,
+        .clone_s = 20,
+        .page_max = 100,
+    };
+}
+
+// A fault's strength: off in half of the runs, usual in most others, ten times in the rest.
+static double swarm(struct pqb_rng *rng, double usual, double most)
+{
+    const double dice = pqb_rng_unit(rng);
+    const double strength = pqb_rng_unit(rng);
+
+    if (dice < 0.5)
+        return 0;
+    return dice < 0.85 ? strength * usual : PQB_MIN(strength * usual * 10, most);
+}
+
+// Mean seconds between events: off in half of the runs, else somewhere in [least, most].
+static double swarm_every(struct pqb_rng *rng, double least, double most)
+{
+    const double dice = pqb_rng_unit(rng);
+    const double length = pqb_rng_unit(rng);
+
+    return dice < 0.5 ? 0 : least + length * length * (most - least);
+}
+
+static double pick(struct pqb_rng *rng, const double *values, size_t count)
+{
+    return values[pqb_rng_below(rng, count)];
+}
+
+#define PICK(rng, ...) \
+    pick(rng, (const double[]){__VA_ARGS__}, sizeof((const double[]){__VA_ARGS__}) / sizeof(double))
+
+static void draw_net(struct sim_plan *plan, struct pqb_rng *rng)
+{
+    plan->quantum_us = PICK(rng, 0, 0, 100, 1000, 20000);
+    plan->loss = swarm(rng, 0.08, 0.5);
+    plan->burst = swarm(rng, 0.002, 0.02);
+    plan->burst_ms = PICK(rng, 100, 1000, 5000);
+    plan->duplicate = swarm(rng, 0.05, 0.5);
+    plan->reorder = swarm(rng, 0.1, 0.8);
+    plan->reorder_ms = PICK(rng, 10, 100, 1000, 5000);
+    plan->delay_ms = PICK(rng, 0, 1, 20, 80, 300);
+    plan->jitter_ms = PICK(rng, 0, 1, 20, 200);
+    plan->corrupt = swarm(rng, 0.01, 0.1);
+    plan->truncate = swarm(rng, 0.01, 0.1);
+    plan->ghost = swarm(rng, 0.01, 0.1);
+    plan->ghost_s = PICK(rng, 10, 60, 200);
+    plan->partition_every_s = swarm_every(rng, 5, 60);
+    plan->partition_s = PICK(rng, 2, 20, 90);
+    plan->partition_one_way = PICK(rng, 0, 0.5, 1);
+    plan->rebind_every_s = swarm_every(rng, 1, 30);
+    plan->rebind_ip = PICK(rng, 0, 0.5, 1);
+    plan->stray_every_s = swarm_every(rng, 0.2, 5);
+}
+
+static void draw_gateway(struct sim_plan *plan, struct pqb_rng *rng)
+{
+    plan->shards = PICK(rng, 1, 1, 2);
+    plan->commit_ms = PICK(rng, 0, 1, 10, 100);
+    plan->crash_every_s = swarm_every(rng, 5, 60);
+    plan->crash_in_step = PICK(rng, 0, 0.5, 1);
+    plan->crash_again = PICK(rng, 0, 0, 0.5);
+    plan->down_ms = PICK(rng, 10, 500, 10000);
+    plan->abort = swarm(rng, 0.01, 0.2);
+    plan->disk_full_every_s = swarm_every(rng, 20, 100);
+    plan->disk_full_s = PICK(rng, 1, 10);
+    plan->mailbox = PICK(rng, 1, 8, 256);
+    plan->requests_max = PICK(rng, 4, 32, 1024);
+    plan->batch_kb = PICK(rng, 4, 64, 1024);
+    plan->checkpoint_kb = PICK(rng, 8, 64, 1024);
+    plan->checkpoint_s = PICK(rng, 2, 10, 60);
+    plan->quota_messages = PICK(rng, 20, 300, 100000, 100000);
+    plan->retry_always = PICK(rng, 0, 0, 0, 1);
+    plan->half_open_max = PICK(rng, 4, 64);
+    plan->push_max = PICK(rng, 5, 50, 200);
+    plan->idle_s = PICK(rng, 40, 120);
+    plan->rate = PICK(rng, 0, 0, 0, 5);
+    plan->body_max = PICK(rng, 65536, 65536, 8000);
+}
+
+static void draw_peers(struct sim_plan *plan, struct pqb_rng *rng)
+{
+    plan->users = 2 + (double)pqb_rng_below(rng, 5);
+    plan->devices = plan->users + (double)pqb_rng_below(rng, 6);
+    plan->send_every_ms = PICK(rng, 50, 200, 1000, 5000);
+    plan->send_burst = PICK(rng, 1, 3, 40);
+    plan->send_while_offline = PICK(rng, 0, 0.5, 1);
+    plan->big = swarm(rng, 0.02, 0.2);
+    plan->too_large = swarm(rng, 0.005, 0.02);
+    plan->skip = swarm(rng, 0.05, 0.3);
+    plan->ephemeral = swarm(rng, 0.05, 0.3);
+    plan->offline_every_s = swarm_every(rng, 2, 60);
+    plan->offline_s = PICK(rng, 2, 20, 100);
+    plan->kill_every_s = swarm_every(rng, 2, 60);
+    plan->kill_in_take = PICK(rng, 0, 0.5, 1);
+    plan->rollback_every_s = swarm_every(rng, 10, 100);
+    plan->clone_every_s = swarm_every(rng, 10, 100);
+    plan->clone_s = PICK(rng, 2, 20);
+    plan->memory_share = PICK(rng, 0, 0.2, 0.5);
+    plan->page_max = PICK(rng, 1, 10, 100, 256);
+}
+
+void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
+{
+    struct pqb_rng rng;
+
+    pqb_rng_init_seed(&rng, seed ^ UINT64_C(0x706c616e));
+    sim_plan_calm(plan, seed);
+    plan->seconds = PICK(&rng, 30, 60, 120);
+    draw_net(plan, &rng);
+    draw_gateway(plan, &rng);
+    draw_peers(plan, &rng);
+}
+
+bool sim_plan_set(struct sim_plan *plan, const char *setting)
+{
+    const char *equals = strchr(setting, '=');
+    char *end;
+
+    if (!equals || equals[1] == '\0')
+        return false;
+    for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++) {
+        const size_t len = strlen(params[i].name);
+
+        if ((size_t)(equals - setting) == len && memcmp(setting, params[i].name, len) == 0) {
+            *param(plan, i) = strtod(equals + 1, &end);
+            return *end == '\0';
+        }
+    }
+    return false;
+}
+
+void sim_plan_print(const struct sim_plan *plan, FILE *out)
+{
+    fprintf(out, "seed=%llu", (unsigned long long)plan->seed);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++) {
+        const double *value = (const double *)(const void *)((const char *)plan + params[i].offset);
+
+        if (*value > 0)
+            fprintf(out, " %s=%.6g", params[i].name, *value);
+    }
+    fputc('\n', out);
+}
+
+void sim_plan_help(FILE *out)
+{
+    for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++)
+        fprintf(out, "  %-20s %s\n", params[i].name, params[i].help);
+}

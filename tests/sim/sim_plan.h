@@ -1,0 +1,27 @@
+// One seed -> all parameters of a run. Swarm testing: each run turns some faults off and
+// exaggerates others, because faults that are always all on hide one another.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/defs.h"
+
+struct sim_plan {
+    uint64_t seed;
+#define SIM_PARAM(name, help) double name;
+#include "tests/sim/sim_plan.def"
+#undef SIM_PARAM
+};
+
+void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed);
+
+// A run without faults; regression tests start here and turn on what they need.
+void sim_plan_calm(struct sim_plan *plan, uint64_t seed);
+
+// "name=value". false: no such parameter, or not a number.
+PQB_MUST_USE bool sim_plan_set(struct sim_plan *plan, const char *setting);
+
+void sim_plan_print(const struct sim_plan *plan, FILE *out);
+void sim_plan_help(FILE *out);
