@@ -46,15 +46,23 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *t, const char
     assert_true(t->len < sizeof(t->data));
 }
 
+enum direction {
+    C2G,
+    G2C,
+    BOTH
+};
+
+static const char *direction_name(enum direction d)
+{
+    return d == C2G ? "client → gateway" : d == G2C ? "gateway → client" : "both";
+}
+
 static void frame_table(struct text *t)
 {
-    static const char *const C2G = "client → gateway", *const G2C = "gateway → client",
-                             *const BOTH = "both";
-
     add(t, "| Type | Name | Direction | May be cut | What it says |\n|---|---|---|---|---|\n");
-#define PQB_FRAME(name, code, text, direction, fragmentable, help)                  \
-    add(t, "| 0x%02x | `%s` | %s | %s | %s |\n", (unsigned)(code), text, direction, \
-        (fragmentable) ? "yes" : "no", help);
+#define PQB_FRAME(name, code, text, direction, fragmentable, help)       \
+    add(t, "| 0x%02x | `%s` | %s | %s | %s |\n", (unsigned)(code), text, \
+        direction_name(direction), (fragmentable) ? "yes" : "no", help);
 #include "common/wire/frames.def"
 #undef PQB_FRAME
 }
@@ -539,8 +547,10 @@ static size_t parse_block(const char *name, uint8_t *out, size_t room)
 
     (void)snprintf(fence, sizeof(fence), "\n```hex %s\n", name);
     const char *at = strstr(document, fence);
-    if (!at)
+    if (!at) {
         fail_msg("PROTOCOL.md has no block ```hex %s", name);
+        return 0;
+    }
     at += strlen(fence);
     while (strncmp(at, "```", 3) != 0) {
         const char *end = strchr(at, '\n');
