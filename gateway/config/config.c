@@ -375,7 +375,8 @@ size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config 
         pqb_option_format(&pqb_options[i], after, new_value);
         if (strcmp(old_value, new_value) == 0)
             continue;
-        fn(ctx, pqb_options[i].name, old_value, new_value, pqb_options[i].is_reloadable);
+        if (fn != NULL)
+            fn(ctx, pqb_options[i].name, old_value, new_value, pqb_options[i].is_reloadable);
         count++;
     }
     return count;
@@ -446,7 +447,7 @@ void pqb_config_print(const struct pqb_config *config, FILE *out)
         char *value;
 
         pqb_option_format(&pqb_options[i], config, values);
-        if (values[0] == '\0')
+        if (values[0] == '\0' && pqb_options[i].def[0] == '\0')
             continue;
         (void)fprintf(out, "# %s%s\n", pqb_options[i].help,
                       pqb_options[i].is_reloadable ? " (reloadable)" : "");

@@ -92,7 +92,7 @@ void pqb_config_print(const struct pqb_config *config, FILE *out); // a file tha
 typedef void (*pqb_config_diff_fn)(void *ctx, const char *key, const char *before,
                                    const char *after, bool is_reloadable);
 
-// Calls `fn` for each option that differs. Returns how many.
+// Calls `fn` (unless NULL) for each option that differs. Returns how many.
 size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config *after,
                        pqb_config_diff_fn fn, void *ctx);
 
