@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/err.h"
-#include "gateway/admin/stats_page.h"
+#include "gateway/io/stats_page.h"
 
 static const struct pqb_stats_row rows[] = {
     {.name = "msg.accepted", .unit = "messages", .help = "made durable"},

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/admin/stats_page.h"
+#include "gateway/io/stats_page.h"
 #include "tools/cli/cli.h"
 
 #define CTL_PATH_MAX 4096

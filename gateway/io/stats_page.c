@@ -1,4 +1,4 @@
-#include "gateway/admin/stats_page.h"
+#include "gateway/io/stats_page.h"
 
 #include <assert.h>
 #include <errno.h>
