@@ -20,7 +20,10 @@ enum pqb_protection {
     PQB_PROTECTION_NONE = 0, // plaintext: loopback, tests, measurement
 };
 
-#define PQB_CHANNEL_SENT_TIMES 32 // recent packets whose sending time an echo can name
+// Sending times kept for echoes to name. Packets of one turn share a place; when all are taken,
+// every second one is dropped, so a flight of any length gives samples, late by a sixteenth of it
+// at most.
+#define PQB_CHANNEL_SENT_TIMES 32
 
 struct pqb_channel {
     uint64_t cid;
@@ -31,10 +34,11 @@ struct pqb_channel {
     pqb_tstamp received_at; // last valid datagram of any number
     pqb_tstamp sent_at;     // last datagram sent
     uint32_t echo_seen;     // last echo that gave a sample; an older or equal one gives none
+    uint32_t sent_count;
     struct {
-        uint32_t pn;    // low 32 bits
+        uint32_t pn;    // low 32 bits; the time holds for it and those up to the next place
         uint32_t at_us; // sending time, microseconds mod 2^32
-    } sent[PQB_CHANNEL_SENT_TIMES];
+    } sent[PQB_CHANNEL_SENT_TIMES]; // ascending
     struct pqb_rtt rtt;
     struct pqb_cc cc;
     struct pqb_replay_window replay;
@@ -55,5 +59,6 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
 // (PQB_DATA_HEADER_LEN bytes, in front of the frames). Returns the packet number.
 uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now);
 
-// A new path: RTT and congestion start anew (RFC 9000 9.4) unless only the port changed.
+// A new path: RTT and congestion start anew (RFC 9000 9.4) unless only the port changed. What is in
+// flight stays counted: mark it lost in the sent map, before or after.
 void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip);

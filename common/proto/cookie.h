@@ -18,6 +18,7 @@ struct pqb_token_keys {
     uint8_t cookie[16], reset[16], receipt_mac[16], receipt_mask[16];
 };
 
+// `secret_len` is 16 to 64.
 void pqb_token_keys_derive(struct pqb_token_keys *k, const uint8_t *secret, size_t secret_len);
 
 // Cookie = minting time in seconds (8 bytes) and a 128-bit MAC over it, the address and init_id.
@@ -36,10 +37,11 @@ struct pqb_message_identity {
     uint64_t from_uid;
     uint32_t from_devno, epoch;
     uint64_t seq;
-    uint64_t to_uid;
+    uint64_t to_uid; // or a keyed hash of the name, where only that is known: the same both times
 };
 
-// SIV: the MAC over identity and iseq also masks the iseq.
+// SIV (RFC 5297 in spirit): 64 bits of MAC over identity and iseq, which also mask the iseq. A
+// guess is right once in 2^64, and each costs the guesser a request.
 void pqb_receipt_seal(const struct pqb_token_keys *k, const struct pqb_message_identity *id,
                       uint64_t iseq, uint8_t out[PQB_RECEIPT_LEN]);
 bool pqb_receipt_open(const struct pqb_token_keys *k, const struct pqb_message_identity *id,

@@ -5,6 +5,7 @@
 // content stays with the owner. Receiver: frag_in holds a bounded set of reassemblies per session.
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,10 +23,14 @@ struct pqb_frag_out {
     uint64_t acked[2], sent[2]; // bit per piece; sent and not acked = in flight
 };
 
+static_assert(PQB_FRAG_COUNT_MAX <= 128, "two words hold a bit per piece");
+
 // Begins (again) with `id`; all pieces are wanted.
 void pqb_frag_out_init(struct pqb_frag_out *f, uint32_t id, uint8_t frame, uint64_t seq,
                        const uint8_t *content, size_t len);
 unsigned pqb_frag_out_count(const struct pqb_frag_out *f);
+
+unsigned pqb_frag_out_in_flight(const struct pqb_frag_out *f); // pieces
 
 // Index of the next piece to send, or -1 when all are sent or acknowledged.
 int pqb_frag_out_next(const struct pqb_frag_out *f);
@@ -42,6 +47,7 @@ bool pqb_frag_out_is_all_acked(const struct pqb_frag_out *f);
 
 #define PQB_FRAG_IN_MAX        4 // reassemblies a session may have; the oldest gives way
 #define PQB_FRAG_IN_TIMEOUT_NS (10 * PQB_NS_PER_SEC)
+#define PQB_FRAG_DONE_MAX      8
 
 struct pqb_reassembly {
     uint32_t id, total, hash;
@@ -49,38 +55,43 @@ struct pqb_reassembly {
     uint64_t seq;
     uint64_t have[2];
     pqb_tstamp touched_at;
-    uint8_t *content; // total bytes
+    uint8_t content[]; // total bytes
 };
 
 struct pqb_frag_in {
     struct pqb_reassembly *slots[PQB_FRAG_IN_MAX]; // NULL: free
-    uint32_t done_id; // ids whose whole was handed on: a late piece is acknowledged, not collected
-    uint32_t done[8];
-    size_t bytes; // held in all slots
+    // Ids whose whole was handed on, a ring: a late piece is acknowledged, not collected.
+    uint32_t done[PQB_FRAG_DONE_MAX]; // 0: no id
+    uint32_t done_next;
+    size_t bytes; // taken from the owner's budget for all slots
 };
 
 void pqb_frag_in_init(struct pqb_frag_in *f);
+
+// Frees all slots. The owner gives `bytes` (read before) back to its budget.
 void pqb_frag_in_fini(struct pqb_frag_in *f);
 
 enum pqb_frag_verdict {
     PQB_FRAG_HELD,      // kept, or a repeat: acknowledge what is held
     PQB_FRAG_COMPLETE,  // whole and its hash checks: take `*whole`, then pqb_frag_in_done
     PQB_FRAG_LATE,      // of a whole already handed on: acknowledge everything
-    PQB_FRAG_BAD,       // contradicts what is held, or the hash fails: answer frag:reset
+    PQB_FRAG_BAD,       // malformed, contradicts what is held, or the hash fails; nothing is held
+                        // under its id any more: answer frag:reset
     PQB_FRAG_NO_MEMORY, // budget spent: answer frag:reset later; counted
 };
 
 // Takes one piece. `budget` is the owner's pool of bytes, taken from and given back to.
-// `evicted_id` tells (if not 0) that the oldest reassembly gave way: send frag:reset for it.
+// `evicted->id` tells (if not 0) that the oldest reassembly gave way: send frag:reset for it.
 enum pqb_frag_verdict pqb_frag_in_on_piece(struct pqb_frag_in *f,
                                            const struct pqb_frame_frag *piece, size_t *budget,
                                            struct pqb_reassembly **whole,
                                            struct pqb_frame_frag_reset *evicted, pqb_tstamp now);
 
-// What frag:A says about `id`. false: unknown id.
+// What frag:A says about `id` (the lowest ranges); of a whole handed on, that all came. false:
+// unknown id.
 bool pqb_frag_in_ranges(const struct pqb_frag_in *f, uint32_t id, struct pqb_ranges *out);
 
-// The whole was used (or refused): frees it and remembers the id.
+// The whole was used (or refused): frees it and remembers the id. Unknown ids are ignored.
 void pqb_frag_in_done(struct pqb_frag_in *f, uint32_t id, size_t *budget);
 
 // Discards one reassembly that was not touched for PQB_FRAG_IN_TIMEOUT_NS; fills the reset to send.

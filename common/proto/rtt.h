@@ -9,13 +9,15 @@
 
 #define PQB_RTO_INITIAL_NS (1 * PQB_NS_PER_SEC)
 #define PQB_RTO_FLOOR_NS   (200 * PQB_NS_PER_MS)
-#define PQB_RTO_LOW_FLOOR_NS \
-    (50 * PQB_NS_PER_MS) // floor once PQB_RTT_PROVEN samples were below it / 4
-#define PQB_RTO_MAX_NS (60 * PQB_NS_PER_SEC)
+// Floor once PQB_RTT_PROVEN samples in a row were at most a quarter of it; a slower one undoes it.
+#define PQB_RTO_LOW_FLOOR_NS (50 * PQB_NS_PER_MS)
+#define PQB_RTT_PROVEN       8
+#define PQB_RTO_MAX_NS       (60 * PQB_NS_PER_SEC)
 
 struct pqb_rtt {
     pqb_duration srtt, rttvar, min; // 0 before the first sample
     uint32_t samples;
+    uint32_t fast_samples; // in a row, see PQB_RTO_LOW_FLOOR_NS
 };
 
 void pqb_rtt_init(struct pqb_rtt *r);

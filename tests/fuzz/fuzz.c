@@ -8,7 +8,8 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 
-// The sanitizers' allocator, where there is one.
+// The sanitizers' allocator, where there is one; the name is its own.
+// NOLINTNEXTLINE(cert-dcl51-cpp,readability-identifier-naming)
 __attribute__((weak)) size_t __sanitizer_get_current_allocated_bytes(void);
 
 size_t fuzz_heap_in_use(void)

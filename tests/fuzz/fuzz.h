@@ -7,7 +7,7 @@
 
 #include "common/wire/frame.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); // NOLINT: libFuzzer's name
 
 // One unpacker for the whole run.
 struct pqb_unpacker *fuzz_unpacker(void);

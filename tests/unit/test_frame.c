@@ -152,31 +152,38 @@ static void fields_are_decoded_into_their_own_members(void **state)
     assert_memory_equal(f.msg_a.receipt, "0123456789abcdef", 16);
 }
 
-// Bytes of the one value at `data`, which is sound and holds what frames hold.
-static size_t value_len(const uint8_t *data)
+// Bytes of the header at `data` and what is not values behind it; adds the values it holds.
+static size_t header_len(const uint8_t *data, size_t *pending)
 {
     const uint8_t b = data[0];
-    size_t at = 1, children = 0;
 
-    if (b >= 0x90 && b <= 0x9f)
-        children = b & 15;
-    else if (b >= 0xa0 && b <= 0xbf)
-        return 1 + (b & 31U);
-    else if (b == 0xc4 || b == 0xd9)
-        return 2 + (size_t)data[1];
-    else if (b == 0xc5 || b == 0xda)
-        return 3 + ((size_t)data[1] << 8 | data[2]);
-    else if (b == 0xc6)
-        return 5 + ((size_t)data[2] << 16 | (size_t)data[3] << 8 | data[4]);
-    else if (b >= 0xcc && b <= 0xcf)
-        return 1 + ((size_t)1 << (b - 0xcc));
-    else if (b == 0xdc) {
-        at = 3;
-        children = (size_t)data[1] << 8 | data[2];
+    if (b >= 0x90 && b <= 0x9f) {
+        *pending += b & 15;
+        return 1;
     }
-    for (; children > 0; children--)
-        at += value_len(data + at);
-    return at;
+    if (b == 0xdc) {
+        *pending += (size_t)data[1] << 8 | data[2];
+        return 3;
+    }
+    if (b >= 0xa0 && b <= 0xbf)
+        return 1 + (b & 31U);
+    if (b == 0xc4 || b == 0xd9)
+        return 2 + (size_t)data[1];
+    if (b == 0xc5 || b == 0xda)
+        return 3 + ((size_t)data[1] << 8 | data[2]);
+    if (b >= 0xcc && b <= 0xcf)
+        return 1 + ((size_t)1 << (b - 0xcc));
+    return 1;
+}
+
+// Bytes of the one value at `data`, which is sound and as small as the samples here are.
+static size_t value_len(const uint8_t *data)
+{
+    size_t len = 0;
+
+    for (size_t pending = 1; pending > 0; pending--)
+        len += header_len(data + len, &pending);
+    return len;
 }
 
 // The content of a sample with element `index` replaced by `bytes`. Returns the length.
@@ -275,8 +282,8 @@ static void refuse_bad_ranges(const struct pqb_frame *frame, size_t index)
 {
     uint8_t many[3 + 2 * (PQB_FRAME_RANGES_MAX + 1)] = {0xdc, 0, 2 * (PQB_FRAME_RANGES_MAX + 1)};
 
-    for (uint8_t i = 0; i < 2 * (PQB_FRAME_RANGES_MAX + 1); i++)
-        many[3 + i] = i;
+    for (size_t i = 0; i < 2 * (PQB_FRAME_RANGES_MAX + 1); i++)
+        many[3 + i] = (uint8_t)i;
     refuse(frame, index, many, sizeof(many));
     refuse(frame, index, "\x93\x01\x02\x03", 4);              // half a range
     refuse(frame, index, "\x92\x03\x02", 3);                  // backwards
@@ -361,6 +368,8 @@ static void every_field_of_a_wrong_type_or_out_of_range_is_refused(void **state)
 
 static void a_missing_element_is_refused_and_a_trailing_one_ignored(void **state)
 {
+    // Unknown to this version: a map of an array of an array, as deep as the check allows.
+    static const uint8_t more[] = {0x81, 0xa1, 'x', 0x91, 0x91, 0x00};
     struct pqb_frame frame, decoded;
     struct pqb_rng rng;
 
@@ -371,11 +380,10 @@ static void a_missing_element_is_refused_and_a_trailing_one_ignored(void **state
         const size_t count = pqb_frame_layout(code)->count;
         wire_sample_frame(&rng, code, WIRE_SAMPLE_RANDOM, 100, &frame);
         const size_t len = pqb_frame_encode_content(&frame, content, sizeof(content));
-        // One more than is known: a map of an array of an array, as deep as the check allows.
         memcpy(again, content, len);
-        memcpy(again + len, "\x81\xa1x\x91\x91\x00", 6);
+        memcpy(again + len, more, sizeof(more));
         again[0] = (uint8_t)(0x90 | (count + 1));
-        assert_int_equal(decode(code, again, len + 6, &decoded), PQB_VERDICT_OK);
+        assert_int_equal(decode(code, again, len + sizeof(more), &decoded), PQB_VERDICT_OK);
         assert_int_equal(pqb_frame_encode_content(&decoded, again, sizeof(again)), len);
         assert_memory_equal(content, again, len);
         if (count == 0)

@@ -1,0 +1,132 @@
+#include "common/proto/channel.h"
+
+#include <string.h>
+
+#include "common/base/check.h"
+
+void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now)
+{
+    *c = (struct pqb_channel){.cid = cid, .pn_next = 1, .received_at = now, .sent_at = now};
+    pqb_rtt_init(&c->rtt);
+    pqb_cc_init(&c->cc);
+    pqb_replay_window_init(&c->replay);
+}
+
+// a < b for packet numbers cut to 32 bits (RFC 1982).
+static bool is_before(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+static uint32_t microseconds(pqb_tstamp at)
+{
+    return (uint32_t)(at / PQB_NS_PER_US);
+}
+
+static void forget_sent_before(struct pqb_channel *c, uint32_t index)
+{
+    PQB_ASSERT(index <= c->sent_count);
+    c->sent_count -= index;
+    memmove(&c->sent[0], &c->sent[index], c->sent_count * sizeof(c->sent[0]));
+}
+
+static void thin_out_sent(struct pqb_channel *c)
+{
+    c->sent_count /= 2;
+    for (uint32_t i = 0; i < c->sent_count; i++)
+        c->sent[i] = c->sent[2 * i];
+}
+
+static void note_sent(struct pqb_channel *c, uint32_t pn, pqb_tstamp now)
+{
+    if (c->sent_count > 0 && c->sent[c->sent_count - 1].at_us == microseconds(now))
+        return;
+    if (c->sent_count == PQB_CHANNEL_SENT_TIMES)
+        thin_out_sent(c);
+    c->sent[c->sent_count].pn = pn;
+    c->sent[c->sent_count].at_us = microseconds(now);
+    c->sent_count++;
+}
+
+// Place that tells when packet `pn` was sent, or -1.
+static int find_sent(const struct pqb_channel *c, uint32_t pn)
+{
+    if (!is_before(pn, (uint32_t)c->pn_next))
+        return -1;
+    for (uint32_t i = c->sent_count; i > 0; i--) {
+        if (!is_before(pn, c->sent[i - 1].pn))
+            return (int)(i - 1);
+    }
+    return -1;
+}
+
+static bool take_sample(struct pqb_channel *c, uint32_t echo_pn, uint16_t echo_delay,
+                        pqb_tstamp now)
+{
+    // The echo names the highest number the peer has; only its first mention is fresh.
+    if (echo_delay == PQB_ECHO_TOO_LONG || !is_before(c->echo_seen, echo_pn))
+        return false;
+    const int index = find_sent(c, echo_pn);
+    if (index < 0)
+        return false;
+
+    const uint32_t elapsed_us = microseconds(now) - c->sent[index].at_us;
+    const pqb_duration elapsed = elapsed_us * PQB_NS_PER_US;
+    const pqb_duration delay = (pqb_duration)echo_delay * PQB_ECHO_UNIT_NS;
+
+    c->echo_seen = echo_pn;
+    forget_sent_before(c, (uint32_t)index);
+    if (delay > elapsed + PQB_NS_PER_US)
+        return false; // longer than the whole way: nonsense or worse
+    pqb_rtt_sample(&c->rtt, elapsed > delay ? elapsed - delay : 1);
+    return true;
+}
+
+struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const struct pqb_data *d,
+                                               pqb_tstamp now)
+{
+    struct pqb_channel_receipt r = {.verdict = pqb_replay_window_record(&c->replay, d->pn)};
+
+    PQB_ASSERT(d->cid == c->cid);
+    if (r.verdict != PQB_REPLAY_NEW)
+        return r;
+    c->received_at = now;
+    if (d->pn > c->pn_highest) {
+        c->pn_highest = d->pn;
+        c->highest_at = now;
+        r.is_newest = true;
+    }
+    r.has_sample = take_sample(c, d->echo_pn, d->echo_delay, now);
+    return r;
+}
+
+static uint16_t echo_delay(const struct pqb_channel *c, pqb_tstamp now)
+{
+    const pqb_duration units = pqb_elapsed(c->highest_at, now) / PQB_ECHO_UNIT_NS;
+
+    return (uint16_t)PQB_MIN(units, (pqb_duration)PQB_ECHO_TOO_LONG);
+}
+
+uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now)
+{
+    const struct pqb_data header = {
+        .cid = c->cid,
+        .pn = c->pn_next++,
+        .echo_pn = (uint32_t)c->pn_highest,
+        .echo_delay = c->pn_highest == 0 ? 0 : echo_delay(c, now),
+    };
+
+    pqb_data_header_encode(&header, datagram);
+    note_sent(c, (uint32_t)header.pn, now);
+    c->sent_at = now;
+    return header.pn;
+}
+
+void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip)
+{
+    if (is_same_ip)
+        return;
+    pqb_rtt_init(&c->rtt);
+    pqb_cc_restart(&c->cc);
+    c->sent_count = 0; // an echo that is still on its way speaks of the old path
+}
