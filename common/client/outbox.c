@@ -1,0 +1,538 @@
+// The durable queue: what was sent and is not resolved. A message is in the store before it is in
+// the queue, leaves both together, and travels only while low <= seq < low + PQB_SEQ_WINDOW.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/check.h"
+#include "common/base/crc32c.h"
+#include "common/base/err.h"
+#include "common/client/impl.h"
+
+// msgpack's headers and integers of a msg:R at their longest.
+#define MSG_R_OVERHEAD (1 + 3 * 9 + 2 + 3 + 2 + 5)
+
+static struct pqb_outmsg *outmsg_of(const struct pqb_list *link)
+{
+    // Whoever walks the queue by a const link still owns what hangs on it.
+    return (struct pqb_outmsg *)((uintptr_t)link - offsetof(struct pqb_outmsg, link));
+}
+
+void pqb_outbox_init(struct pqb_client *c)
+{
+    struct pqb_outbox *o = &c->outbox;
+
+    pqb_list_init(&o->queue);
+    pqb_list_init(&o->ephemeral);
+    o->unmapped = &o->queue;
+    o->next_seq = o->low_durable = 1;
+    pqb_sent_map_init(&o->sent);
+    pqb_attempt_done(&o->skip);
+}
+
+static void clear_ephemeral(struct pqb_outbox *o)
+{
+    struct pqb_list *it;
+
+    while ((it = pqb_list_pop_front(&o->ephemeral)) != NULL)
+        free(outmsg_of(it));
+    o->ephemeral_count = 0;
+}
+
+void pqb_outbox_fini(struct pqb_client *c)
+{
+    struct pqb_list *it;
+
+    pqb_large_clear(c);
+    pqb_sent_map_fini(&c->outbox.sent, &c->channel.cc);
+    while ((it = pqb_list_pop_front(&c->outbox.queue)) != NULL)
+        free(outmsg_of(it));
+    clear_ephemeral(&c->outbox);
+}
+
+uint64_t pqb_outbox_low(const struct pqb_client *c)
+{
+    const struct pqb_outbox *o = &c->outbox;
+
+    return pqb_list_is_empty(&o->queue) ? o->next_seq : outmsg_of(o->queue.next)->seq;
+}
+
+struct pqb_outmsg *pqb_outbox_find(const struct pqb_client *c, uint64_t seq)
+{
+    PQB_LIST_FOREACH (it, &c->outbox.queue) {
+        struct pqb_outmsg *m = outmsg_of(it);
+
+        if (m->seq >= seq)
+            return m->seq == seq ? m : NULL;
+    }
+    return NULL;
+}
+
+// -------------------------------------------------------------------------------- in and out
+
+static struct pqb_outmsg *make(const struct pqb_client_pending *p, uint64_t seq)
+{
+    const size_t to_len = strlen(p->to);
+    struct pqb_outmsg *m = malloc(sizeof(*m) + to_len + 1 + p->len);
+
+    if (m == NULL)
+        return NULL;
+    *m = (struct pqb_outmsg){
+        .seq = seq,
+        .to_hash = pqb_crc32c(0, p->to, to_len),
+        .len = (uint32_t)p->len,
+        .kind = p->kind,
+        .to_len = (uint8_t)to_len,
+        .is_fresh = true,
+        .is_large = MSG_R_OVERHEAD + to_len + p->len > PQB_FRAME_CONTENT_MAX,
+    };
+    memcpy(m->content, p->to, to_len + 1);
+    if (p->len > 0)
+        memcpy(m->content + to_len + 1, p->body, p->len);
+    return m;
+}
+
+// The latest queued message to the same recipient. Equal hashes of two names only order more than
+// is needed.
+static uint64_t predecessor(const struct pqb_outbox *o, uint32_t to_hash)
+{
+    for (const struct pqb_list *it = o->queue.prev; it != &o->queue; it = it->prev) {
+        const struct pqb_outmsg *m = outmsg_of(it);
+
+        if (m->to_hash == to_hash)
+            return m->seq;
+    }
+    return 0;
+}
+
+static void append(struct pqb_outbox *o, struct pqb_outmsg *m)
+{
+    PQB_ASSERT(m->seq >= o->next_seq);
+    m->after = predecessor(o, m->to_hash);
+    pqb_list_push_back(&o->queue, &m->link);
+    if (o->unmapped == &o->queue)
+        o->unmapped = &m->link;
+    o->count++;
+    o->bytes += m->len;
+    o->next_seq = m->seq + 1;
+}
+
+bool pqb_outbox_load(void *client, const struct pqb_client_pending *pending)
+{
+    struct pqb_client *c = client;
+    struct pqb_outmsg *m = make(pending, pending->seq);
+
+    if (m == NULL)
+        return false;
+    append(&c->outbox, m);
+    return true;
+}
+
+int pqb_outbox_send(struct pqb_client *c, const struct pqb_client_pending *pending, uint64_t *id)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_client_pending record = *pending;
+    struct pqb_outmsg *m;
+    int err;
+
+    if (o->count >= c->queue_max || o->bytes + pending->len > c->queue_bytes_max)
+        return PQB_ERR_FULL;
+    m = make(pending, o->next_seq);
+    if (m == NULL)
+        return PQB_ERR_NOMEM;
+    record.seq = m->seq;
+    err = c->store->put(c->store->ctx, &record);
+    if (err != PQB_OK) {
+        free(m);
+        return err;
+    }
+    const uint64_t low = pqb_outbox_low(c); // of the drops that this put made durable
+    append(o, m);
+    o->low_durable = low;
+    o->is_drop_pending = false;
+    if (id != NULL)
+        *id = m->seq;
+    return PQB_OK;
+}
+
+int pqb_outbox_send_ephemeral(struct pqb_client *c, const struct pqb_client_pending *pending)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_outmsg *m;
+
+    if (c->state != PQB_CLIENT_ONLINE)
+        return PQB_ERR_AGAIN;
+    if (o->ephemeral_count >= PQB_CLIENT_EPHEMERAL_MAX)
+        return PQB_ERR_FULL;
+    m = make(pending, 0);
+    if (m == NULL)
+        return PQB_ERR_NOMEM;
+    if (m->is_large) {
+        free(m);
+        return PQB_ERR_TOO_LARGE;
+    }
+    pqb_list_push_back(&o->ephemeral, &m->link);
+    o->ephemeral_count++;
+    return PQB_OK;
+}
+
+// Takes the message out of everything and frees it. Whoever follows it in its conversation now
+// follows what it followed.
+static void resolve(struct pqb_client *c, struct pqb_outmsg *m, pqb_tstamp now)
+{
+    struct pqb_outbox *o = &c->outbox;
+
+    for (struct pqb_list *it = m->link.next; it != &o->queue; it = it->next) {
+        struct pqb_outmsg *next = outmsg_of(it);
+
+        if (next->after == m->seq) {
+            next->after = m->after;
+            break;
+        }
+    }
+    if (o->unmapped == &m->link)
+        o->unmapped = m->link.next;
+    if (m->is_mapped) {
+        o->unsent_count -= !m->is_sent;
+        pqb_sent_map_on_done(&o->sent, m->seq, &c->channel, now);
+    }
+    if (m->is_large)
+        pqb_large_forget(c, m);
+    if (m->is_abandoned)
+        o->abandoned_count--;
+    pqb_list_unlink(&m->link);
+    o->count--;
+    o->bytes -= m->len;
+    if (c->store->drop(c->store->ctx, m->seq) != PQB_OK)
+        pqb_client_end(c, PQB_REASON_STORE);
+    o->is_drop_pending = true;
+    free(m);
+}
+
+static void tell(struct pqb_client *c, uint64_t seq, unsigned receipt, unsigned refusal)
+{
+    if (c->callbacks.on_receipt != NULL)
+        c->callbacks.on_receipt(c->ctx, seq, (enum pqb_client_receipt)receipt, refusal);
+}
+
+// ------------------------------------------------------------------------------------- answers
+
+// The gateway told the true end of a message.
+static void on_truth(struct pqb_client *c, const struct pqb_frame_msg_a *f, pqb_tstamp now)
+{
+    struct pqb_outmsg *m = pqb_outbox_find(c, f->seq);
+
+    // What was not sent in this epoch can't have an answer.
+    if (m == NULL || m->is_fresh || f->state == PQB_STATE_UNKNOWN)
+        return;
+    if (f->state < PQB_STATE_DELIVERED && f->has_receipt)
+        pqb_watch_add(c, m, f, now);
+    resolve(c, m, now);
+    tell(c, f->seq, f->state, 0);
+}
+
+void pqb_outbox_on_msg_a(struct pqb_client *c, const struct pqb_frame_msg_a *f, pqb_tstamp now)
+{
+    on_truth(c, f, now);
+}
+
+void pqb_outbox_on_skip_a(struct pqb_client *c, const struct pqb_frame_skip_a *f, pqb_tstamp now)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const struct pqb_frame_msg_a truth = {.seq = f->at[i].seq, .state = f->at[i].state};
+
+        on_truth(c, &truth, now);
+    }
+    if (c->outbox.abandoned_count == 0)
+        pqb_attempt_done(&c->outbox.skip);
+    else if (f->count > 0)
+        pqb_attempt_ask_by(&c->outbox.skip, pqb_tstamp_add(now, PQB_NS_PER_SEC));
+}
+
+static void hold(struct pqb_client *c, uint32_t retry_after_ms, pqb_tstamp now)
+{
+    const pqb_duration wait = retry_after_ms != 0 ? PQB_MIN(retry_after_ms, 60000u) * PQB_NS_PER_MS
+                                                  : pqb_rtt_rto(&c->channel.rtt, 0);
+
+    c->outbox.hold_until = pqb_tstamp_add(now, wait + pqb_client_jitter(c, wait / 4));
+}
+
+// Not now: the message stays queued and is sent again after a pause.
+static void on_transient(struct pqb_client *c, struct pqb_outmsg *m, const struct pqb_frame_nack *f,
+                         pqb_tstamp now)
+{
+    struct pqb_sent *item = m->is_mapped ? pqb_sent_map_find(&c->outbox.sent, m->seq) : NULL;
+
+    c->stats.nacked++;
+    if (m->is_large)
+        pqb_large_on_nack(c, m, now);
+    if (item != NULL && !item->is_lost && item->transmissions > 0)
+        pqb_sent_map_mark_lost(&c->outbox.sent, item, &c->channel);
+    hold(c, f->retry_after_ms, now);
+}
+
+void pqb_outbox_on_nack(struct pqb_client *c, const struct pqb_frame_nack *f, pqb_tstamp now)
+{
+    struct pqb_outmsg *m = pqb_outbox_find(c, f->ref);
+
+    if (m == NULL || m->is_fresh) // resolved before: a late refusal of a repeat
+        return;
+    if (f->reason == PQB_NACK_CONFLICT) {
+        pqb_outbox_on_rollback(c);
+        pqb_client_end(c, PQB_REASON_EPOCH);
+    } else if (f->reason == PQB_NACK_EPOCH) {
+        pqb_client_end(c, PQB_REASON_EPOCH); // the next RESP tells which epoch is the right one
+    } else if (pqb_nack_reason_is_final(f->reason)) {
+        resolve(c, m, now);
+        tell(c, f->ref, PQB_RECEIPT_REFUSED, f->reason);
+    } else {
+        on_transient(c, m, f, now);
+    }
+}
+
+int pqb_outbox_abandon(struct pqb_client *c, uint64_t seq)
+{
+    struct pqb_outmsg *m = pqb_outbox_find(c, seq);
+
+    if (m == NULL)
+        return PQB_ERR_NOT_FOUND;
+    if (m->is_fresh) { // nobody has seen its seq
+        resolve(c, m, c->now);
+        tell(c, seq, PQB_RECEIPT_ABANDONED, 0);
+        return PQB_OK;
+    }
+    if (!m->is_abandoned) {
+        m->is_abandoned = true;
+        c->outbox.abandoned_count++;
+    }
+    pqb_attempt_ask(&c->outbox.skip);
+    return PQB_OK;
+}
+
+// --------------------------------------------------------------------------------------- epoch
+
+static struct pqb_outmsg *first_stale(const struct pqb_outbox *o)
+{
+    PQB_LIST_FOREACH (it, &o->queue) {
+        if (!outmsg_of(it)->is_fresh)
+            return outmsg_of(it);
+    }
+    return NULL;
+}
+
+void pqb_outbox_on_rollback(struct pqb_client *c)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_outmsg *m;
+
+    // Told first, then forgotten, then the epoch: a crash in between tells again, never loses. The
+    // callback may change the queue, hence the search from its start each time.
+    while ((m = first_stale(o)) != NULL) {
+        tell(c, m->seq, PQB_RECEIPT_UNCERTAIN, 0);
+        resolve(c, m, c->now);
+    }
+    // The receipts of accepted messages open only in the epoch they were given in.
+    pqb_watch_clear(c);
+    (void)pqb_outbox_set_epoch(c, 0);
+}
+
+bool pqb_outbox_set_epoch(struct pqb_client *c, uint32_t epoch)
+{
+    struct pqb_outbox *o = &c->outbox;
+
+    if (c->store->set_epoch(c->store->ctx, epoch) != PQB_OK) {
+        pqb_client_end(c, PQB_REASON_STORE);
+        return false;
+    }
+    o->epoch = epoch;
+    o->is_drop_pending = false;
+    o->low_durable = pqb_outbox_low(c);
+    return true;
+}
+
+// ------------------------------------------------------------------------------------- sending
+
+void pqb_outbox_on_session(struct pqb_client *c)
+{
+    struct pqb_outbox *o = &c->outbox;
+
+    pqb_large_clear(c);
+    pqb_sent_map_fini(&o->sent, &c->channel.cc);
+    pqb_sent_map_init(&o->sent);
+    clear_ephemeral(o);
+    PQB_LIST_FOREACH (it, &o->queue)
+        outmsg_of(it)->is_mapped = outmsg_of(it)->is_sent = false;
+    o->unsent_count = 0;
+    o->refused_len = 0;
+    o->unmapped = o->queue.next;
+    o->hold_until = 0;
+    o->frag_id = 0;
+    if (o->abandoned_count > 0)
+        pqb_attempt_ask(&o->skip);
+    else
+        pqb_attempt_done(&o->skip);
+}
+
+void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *m,
+                           struct pqb_frame *out)
+{
+    const bool has_predecessor = m->after != 0 && pqb_outbox_find(c, m->after) != NULL;
+
+    *out = (struct pqb_frame){.type = PQB_FRAME_MSG_R};
+    out->msg_r = (struct pqb_frame_msg_r){
+        .seq = m->seq,
+        .low = c->outbox.low_durable,
+        .after = has_predecessor ? m->after : 0,
+        .flags = m->seq == 0 ? PQB_MSG_EPHEMERAL : 0,
+        .kind = m->kind,
+        .to = {m->content, m->to_len},
+        .body = {(const uint8_t *)m->content + m->to_len + 1, m->len},
+    };
+}
+
+// Hands messages within the window to the sent map, in order. Large ones travel by themselves.
+static void map_more(struct pqb_client *c)
+{
+    struct pqb_outbox *o = &c->outbox;
+
+    while (o->unmapped != &o->queue && o->sent.count < PQB_SENT_MAX) {
+        struct pqb_outmsg *m = outmsg_of(o->unmapped);
+
+        if (m->seq >= o->low_durable + PQB_SEQ_WINDOW &&
+            (pqb_outbox_low(c) == o->low_durable || !pqb_client_sync(c)))
+            return;
+        if (m->seq >= o->low_durable + PQB_SEQ_WINDOW)
+            return;
+        if (!m->is_large) {
+            if (pqb_sent_map_push(&o->sent, m->seq, (uint64_t)(uintptr_t)m) != PQB_OK)
+                return; // no memory now; tried again with the next datagram
+            m->is_mapped = true;
+            o->unsent_count++;
+        }
+        o->unmapped = o->unmapped->next;
+    }
+}
+
+static void count_sent(struct pqb_client *c, struct pqb_outmsg *m)
+{
+    if (m->is_sent) {
+        c->stats.retransmitted++;
+        return;
+    }
+    c->stats.sent++;
+    c->outbox.unsent_count--;
+    m->is_sent = true;
+    m->is_fresh = false;
+}
+
+size_t pqb_outbox_write(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_frame frame;
+    struct pqb_sent *item;
+    size_t used = 0;
+
+    if (o->epoch == 0 || now < o->hold_until)
+        return 0;
+    map_more(c);
+    while ((item = pqb_sent_map_next(&o->sent)) != NULL) {
+        struct pqb_outmsg *m = (struct pqb_outmsg *)(uintptr_t)item->aux;
+
+        pqb_outbox_fill_frame(c, m, &frame);
+        // Measured before it is asked for: the window counts what really leaves.
+        const size_t len = pqb_frame_encode(&frame, out + used, room - used);
+        if (len == 0)
+            break;
+        if (!pqb_cc_may_send(&c->channel.cc, (uint32_t)len, now)) {
+            o->refused_len = (uint32_t)len;
+            break;
+        }
+        count_sent(c, m);
+        pqb_sent_map_on_sent(&o->sent, item, (uint32_t)len, &c->channel, now);
+        used += len;
+    }
+    return used;
+}
+
+size_t pqb_outbox_write_ephemeral(struct pqb_client *c, uint8_t *out, size_t room)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_frame frame;
+    size_t used = 0;
+
+    while (!pqb_list_is_empty(&o->ephemeral)) {
+        struct pqb_outmsg *m = outmsg_of(o->ephemeral.next);
+
+        pqb_outbox_fill_frame(c, m, &frame);
+        const size_t len = pqb_frame_encode(&frame, out + used, room - used);
+        if (len == 0)
+            break;
+        used += len;
+        pqb_list_unlink(&m->link);
+        o->ephemeral_count--;
+        free(m);
+    }
+    return used;
+}
+
+size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_frame frame = {.type = PQB_FRAME_SKIP_R};
+    struct pqb_ranges *seqs = &frame.skip_r.seqs;
+    size_t len;
+
+    if (o->epoch == 0 || !pqb_attempt_is_due(&o->skip, now))
+        return 0;
+    frame.skip_r.low = o->low_durable;
+    PQB_LIST_FOREACH (it, &o->queue) {
+        const struct pqb_outmsg *m = outmsg_of(it);
+
+        if (seqs->count == PQB_SKIP_MAX || m->seq >= o->low_durable + PQB_SEQ_WINDOW)
+            break;
+        if (m->is_abandoned)
+            seqs->at[seqs->count++] = (struct pqb_range){m->seq, m->seq};
+    }
+    if (seqs->count == 0) {
+        pqb_attempt_done(&o->skip);
+        return 0;
+    }
+    len = pqb_frame_encode(&frame, out, room);
+    if (len > 0)
+        pqb_attempt_on_sent(&o->skip, c, now);
+    return len;
+}
+
+void pqb_outbox_on_timeout(struct pqb_client *c, pqb_tstamp now)
+{
+    struct pqb_outbox *o = &c->outbox;
+    const enum pqb_sent_verdict verdict =
+        pqb_sent_map_on_timeout(&o->sent, &c->channel, o->jitter, now);
+
+    if (verdict == PQB_SENT_WAIT)
+        return;
+    o->jitter = pqb_rng_unit(&c->rng);
+    if (verdict == PQB_SENT_GIVE_UP)
+        pqb_client_end(c, PQB_REASON_GIVE_UP);
+}
+
+static bool may_map_more(const struct pqb_outbox *o, uint64_t low)
+{
+    if (o->unmapped == &o->queue || o->sent.count >= PQB_SENT_MAX)
+        return false;
+    return outmsg_of(o->unmapped)->seq < low + PQB_SEQ_WINDOW;
+}
+
+pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c)
+{
+    const struct pqb_outbox *o = &c->outbox;
+    pqb_tstamp at = PQB_NEVER;
+
+    if (!pqb_list_is_empty(&o->ephemeral))
+        return 0;
+    if (o->epoch == 0)
+        return PQB_NEVER;
+    at = PQB_MIN(o->skip.at, pqb_sent_map_deadline(&o->sent, &c->channel, o->jitter));
+    if (o->sent.lost_count > 0 || o->unsent_count > 0 || may_map_more(o, pqb_outbox_low(c)))
+        at = PQB_MIN(at, PQB_MAX(o->hold_until, pqb_client_may_send_at(c, o->refused_len)));
+    return at;
+}

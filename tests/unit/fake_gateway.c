@@ -1,0 +1,333 @@
+#include "tests/unit/fake_gateway.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+// -------------------------------------------------------------------------- the application
+
+static struct fake_event *note(struct fake *f, enum fake_event_type type)
+{
+    assert_true(f->event_count < FAKE_EVENTS_MAX);
+    struct fake_event *e = &f->events[f->event_count++];
+
+    *e = (struct fake_event){.type = type};
+    return e;
+}
+
+static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_reason reason)
+{
+    struct fake_event *e = note(ctx, FAKE_STATE);
+
+    e->a = state;
+    e->b = reason;
+}
+
+static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, unsigned refusal)
+{
+    struct fake_event *e = note(ctx, FAKE_RECEIPT);
+
+    e->id = id;
+    e->a = receipt;
+    e->b = refusal;
+}
+
+static int on_message(void *ctx, const struct pqb_client_message *m, uint64_t cursor)
+{
+    struct fake *f = ctx;
+
+    assert_int_equal(cursor, m->iseq);
+    if (f->refuse_messages > 0) {
+        f->refuse_messages--;
+        return 1;
+    }
+    struct fake_event *e = note(f, FAKE_MESSAGE);
+    e->id = m->iseq;
+    e->a = m->flags;
+    e->len = m->len;
+    if (m->len > 0)
+        memcpy(e->text, m->body, m->len < sizeof(e->text) - 1 ? m->len : sizeof(e->text) - 1);
+    strcpy(e->from, m->from);
+    return 0;
+}
+
+static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
+{
+    struct fake_event *e = note(ctx, FAKE_GAP);
+
+    e->id = from;
+    e->to = to;
+    e->a = gap;
+}
+
+static void on_backlog(void *ctx, uint64_t count)
+{
+    note(ctx, FAKE_BACKLOG)->id = count;
+}
+
+// --------------------------------------------------------------------------------- life
+
+static void create_client(struct fake *f, const struct pqb_client_config *base)
+{
+    struct pqb_client_config config;
+
+    pqb_client_config_default(&config);
+    if (base != NULL)
+        config = *base;
+    config.user = "alice";
+    config.device = "phone";
+    config.store = f->store;
+    config.ctx = f;
+    config.callbacks = (struct pqb_client_callbacks){.on_state = on_state,
+                                                     .on_receipt = on_receipt,
+                                                     .on_message = on_message,
+                                                     .on_gap = on_gap,
+                                                     .on_backlog = on_backlog};
+    config.seed[0] = 42;
+    assert_int_equal(pqb_client_create(&f->c, &config, f->now), 0);
+}
+
+void fake_start(struct fake *f, struct pqb_client_store *store,
+                const struct pqb_client_config *base)
+{
+    memset(f, 0, sizeof(*f));
+    f->now = 100 * FAKE_SECOND;
+    f->store = store;
+    if (store == NULL)
+        assert_int_equal(pqb_client_store_memory_create(&f->store), 0);
+    assert_int_equal(pqb_unpacker_create(&f->unpacker), 0);
+    create_client(f, base);
+}
+
+void fake_stop(struct fake *f, bool keep_store)
+{
+    pqb_client_destroy(f->c);
+    pqb_unpacker_destroy(f->unpacker);
+    if (!keep_store)
+        pqb_client_store_memory_destroy(f->store);
+}
+
+void fake_restart(struct fake *f)
+{
+    pqb_client_destroy(f->c);
+    create_client(f, NULL);
+}
+
+// --------------------------------------------------------------------------------- catching
+
+static void catch_data(struct fake *f, const uint8_t *datagram, size_t len)
+{
+    struct pqb_data d;
+    enum pqb_verdict verdict;
+    struct pqb_bytes content;
+    uint8_t code;
+
+    assert_int_equal(pqb_data_decode(datagram, len, &d), PQB_VERDICT_OK);
+    assert_int_equal(d.cid, f->cid);
+    const uint8_t *at = d.frames;
+    while (pqb_frame_next(&at, d.frames + d.frames_len, &code, &content, &verdict)) {
+        assert_true(f->frame_count < FAKE_FRAMES_MAX);
+        uint8_t *copy = f->copies[f->frame_count];
+
+        memcpy(copy, content.data, content.len);
+        content.data = copy;
+        assert_int_equal(pqb_frame_decode(f->unpacker, code, content, &f->frames[f->frame_count]),
+                         PQB_VERDICT_OK);
+        f->frame_count++;
+    }
+    assert_int_equal(verdict, PQB_VERDICT_OK);
+}
+
+void fake_pump(struct fake *f)
+{
+    uint8_t buf[PQB_DATAGRAM_MAX];
+    enum pqb_datagram_type type;
+    size_t len;
+
+    for (int i = 0; (len = pqb_client_poll_transmit(f->c, buf, sizeof(buf), f->now)) > 0; i++) {
+        assert_true(i < 1000);
+        f->datagrams++;
+        assert_int_equal(pqb_datagram_peek(buf, len, &type), PQB_VERDICT_OK);
+        if (type == PQB_DATAGRAM_INIT) {
+            memcpy(f->init_datagram, buf, len);
+            assert_int_equal(pqb_init_decode(f->unpacker, f->init_datagram, len, &f->init),
+                             PQB_VERDICT_OK);
+            f->inits++;
+        } else {
+            catch_data(f, buf, len);
+        }
+    }
+    // Whatever it wanted to do now is done: a driver would sleep, not spin.
+    assert_true(pqb_client_next_deadline(f->c) > f->now);
+}
+
+void fake_run_until(struct fake *f, uint64_t now)
+{
+    f->now = now;
+    pqb_client_on_timeout(f->c, now);
+    fake_pump(f);
+}
+
+void fake_advance(struct fake *f, uint64_t duration)
+{
+    const uint64_t end = f->now + duration;
+
+    for (int i = 0; pqb_client_next_deadline(f->c) <= end; i++) {
+        const uint64_t next = pqb_client_next_deadline(f->c);
+
+        assert_true(i < 100000);
+        fake_run_until(f, next > f->now ? next : f->now);
+    }
+    fake_run_until(f, end);
+}
+
+// --------------------------------------------------------------------------------- answering
+
+struct pqb_resp fake_resp(const struct fake *f)
+{
+    struct pqb_resp resp = {
+        .init_id = f->init.init_id,
+        .cid = FAKE_CID + f->inits,
+        .epoch = f->init.epoch,
+        .low = f->init.low,
+        .cursor = f->init.cursor,
+        .tail = 1,
+        .head = f->init.cursor,
+        .idle_ms = 600000,
+        .body_max = 65536,
+        .push_max = 200,
+        .time_ms = 1700000000000,
+    };
+    memset(resp.reset_token, 0x5a, sizeof(resp.reset_token));
+    return resp;
+}
+
+void fake_send_resp(struct fake *f, const struct pqb_resp *resp)
+{
+    uint8_t buf[PQB_DATAGRAM_MAX];
+    const size_t len = pqb_resp_encode(resp, buf);
+
+    f->cid = resp->cid;
+    f->pn = 0;
+    pqb_client_on_datagram(f->c, buf, len, f->now);
+    fake_pump(f);
+}
+
+void fake_deliver_only(struct fake *f, const struct pqb_frame *frames, size_t count)
+{
+    uint8_t buf[PQB_DATAGRAM_MAX];
+    const struct pqb_data header = {.cid = f->cid, .pn = ++f->pn, .echo_delay = 0xffff};
+    size_t len = PQB_DATA_HEADER_LEN;
+
+    pqb_data_header_encode(&header, buf);
+    for (size_t i = 0; i < count; i++) {
+        const size_t n = pqb_frame_encode(&frames[i], buf + len, sizeof(buf) - len);
+
+        assert_true(n > 0);
+        len += n;
+    }
+    pqb_client_on_datagram(f->c, buf, len, f->now);
+}
+
+void fake_send(struct fake *f, const struct pqb_frame *frames, size_t count)
+{
+    fake_deliver_only(f, frames, count);
+    fake_pump(f);
+}
+
+void fake_login(struct fake *f)
+{
+    pqb_client_connect(f->c, f->now);
+    fake_pump(f);
+    const struct pqb_resp resp = fake_resp(f);
+    fake_send_resp(f, &resp);
+    const struct pqb_frame *epoch = fake_last(f, PQB_FRAME_EPOCH_R);
+    struct pqb_frame answers[3] = {
+        {.type = PQB_FRAME_PONG},
+        {.type = PQB_FRAME_ACK_A, .ack_a = {f->init.cursor}},
+        {.type = PQB_FRAME_EPOCH_A, .epoch_a = {.epoch = 7}},
+    };
+    if (epoch != NULL)
+        memcpy(answers[2].epoch_a.nonce, epoch->epoch_r.nonce, PQB_NONCE_LEN);
+    fake_send(f, answers, epoch != NULL ? 3 : 2);
+    assert_int_equal(pqb_client_get_state(f->c), PQB_CLIENT_ONLINE);
+}
+
+// --------------------------------------------------------------------------------- looking
+
+void fake_forget(struct fake *f)
+{
+    f->frame_count = 0;
+    f->event_count = 0;
+    f->datagrams = 0;
+}
+
+const struct pqb_frame *fake_nth(const struct fake *f, enum pqb_frame_type type, size_t n)
+{
+    for (size_t i = 0; i < f->frame_count; i++) {
+        if (f->frames[i].type == type && n-- == 0)
+            return &f->frames[i];
+    }
+    return NULL;
+}
+
+size_t fake_count(const struct fake *f, enum pqb_frame_type type)
+{
+    size_t count = 0;
+
+    while (fake_nth(f, type, count) != NULL)
+        count++;
+    return count;
+}
+
+const struct pqb_frame *fake_last(const struct fake *f, enum pqb_frame_type type)
+{
+    const size_t count = fake_count(f, type);
+
+    return count > 0 ? fake_nth(f, type, count - 1) : NULL;
+}
+
+size_t fake_event_count(const struct fake *f, enum fake_event_type type)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < f->event_count; i++)
+        count += f->events[i].type == type;
+    return count;
+}
+
+const struct fake_event *fake_last_event(const struct fake *f, enum fake_event_type type)
+{
+    for (size_t i = f->event_count; i > 0; i--) {
+        if (f->events[i - 1].type == type)
+            return &f->events[i - 1];
+    }
+    return NULL;
+}
+
+struct pqb_frame fake_msg_a(uint64_t seq, uint8_t state)
+{
+    struct pqb_frame frame = {.type = PQB_FRAME_MSG_A};
+
+    frame.msg_a = (struct pqb_frame_msg_a){.seq = seq, .state = state, .has_receipt = true};
+    memset(frame.msg_a.receipt, (int)seq, PQB_RECEIPT_LEN);
+    return frame;
+}
+
+struct pqb_frame fake_msg_n(uint64_t iseq, const char *body)
+{
+    struct pqb_frame frame = {.type = PQB_FRAME_MSG_N};
+
+    frame.msg_n = (struct pqb_frame_msg_n){.iseq = iseq,
+                                           .flags = iseq == 0 ? PQB_MSG_EPHEMERAL : 0,
+                                           .time_ms = 1700000000000,
+                                           .from = {"bob", 3},
+                                           .device = {"desk", 4},
+                                           .body = {(const uint8_t *)body, strlen(body)}};
+    return frame;
+}

@@ -1,0 +1,89 @@
+// A scripted gateway for tests of the client: it catches the client's datagrams, takes them apart,
+// and answers what the test tells it to. Time is a number that the test moves.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/client/paquebot.h"
+#include "common/wire/datagram.h"
+#include "common/wire/frame.h"
+
+#define FAKE_FRAMES_MAX 512
+#define FAKE_EVENTS_MAX 512
+#define FAKE_CID        UINT64_C(0x0101010101010101)
+#define FAKE_SECOND     UINT64_C(1000000000)
+#define FAKE_MS         UINT64_C(1000000)
+
+enum fake_event_type {
+    FAKE_STATE,
+    FAKE_RECEIPT,
+    FAKE_MESSAGE,
+    FAKE_GAP,
+    FAKE_BACKLOG
+};
+
+struct fake_event {
+    enum fake_event_type type;
+    uint64_t id, to; // receipt: id; message: iseq; gap: from, to; backlog: count
+    unsigned a, b;   // state, reason; receipt, refusal; gap reason
+    size_t len;      // of the body
+    char text[64];   // first bytes of the body
+    char from[65];
+};
+
+struct fake {
+    struct pqb_client_store *store;
+    struct pqb_client *c;
+    struct pqb_unpacker *unpacker;
+    uint64_t now;
+    uint64_t cid, pn;
+    struct pqb_init init; // the last INIT; text borrows from init_datagram
+    uint8_t init_datagram[PQB_DATAGRAM_MAX];
+    size_t inits, datagrams;
+    struct pqb_frame frames[FAKE_FRAMES_MAX];          // since the last fake_forget
+    uint8_t copies[FAKE_FRAMES_MAX][PQB_DATAGRAM_MAX]; // what they borrow from
+    size_t frame_count;
+    struct fake_event events[FAKE_EVENTS_MAX];
+    size_t event_count;
+    int refuse_messages; // so many messages are answered "not now"
+    bool is_deaf;        // the test's application takes nothing while set
+};
+
+// A client of user alice, device phone, over `store` (NULL: a new memory store that the fake owns).
+void fake_start(struct fake *f, struct pqb_client_store *store,
+                const struct pqb_client_config *base);
+void fake_stop(struct fake *f, bool keep_store);
+
+// The client dies and comes back over the same store.
+void fake_restart(struct fake *f);
+
+// Moves time to `now`, runs the client's timeouts, and catches what it sends.
+void fake_run_until(struct fake *f, uint64_t now);
+void fake_pump(struct fake *f); // at the present time
+
+// Steps from deadline to deadline until `now`.
+void fake_advance(struct fake *f, uint64_t duration);
+
+// Answers to the last INIT.
+struct pqb_resp fake_resp(const struct fake *f);
+void fake_send_resp(struct fake *f, const struct pqb_resp *resp);
+
+// Frames to the client, one datagram each call; then pumps.
+void fake_send(struct fake *f, const struct pqb_frame *frames, size_t count);
+void fake_deliver_only(struct fake *f, const struct pqb_frame *frames, size_t count);
+
+// Connects and brings the client online, in epoch 7 if it had none.
+void fake_login(struct fake *f);
+
+// Caught frames and events.
+void fake_forget(struct fake *f);
+size_t fake_count(const struct fake *f, enum pqb_frame_type type);
+const struct pqb_frame *fake_last(const struct fake *f, enum pqb_frame_type type);
+const struct pqb_frame *fake_nth(const struct fake *f, enum pqb_frame_type type, size_t n);
+size_t fake_event_count(const struct fake *f, enum fake_event_type type);
+const struct fake_event *fake_last_event(const struct fake *f, enum fake_event_type type);
+
+struct pqb_frame fake_msg_a(uint64_t seq, uint8_t state);
+struct pqb_frame fake_msg_n(uint64_t iseq, const char *body);
