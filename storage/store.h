@@ -44,7 +44,8 @@ struct pqb_store_config {
     uint32_t shards;       // completion queues
     uint32_t requests_max; // outstanding requests a shard may have
     enum pqb_durability durability;
-    bool is_sync_off; // simulator only: no fdatasync
+    bool is_sync_off;      // simulator only: no fdatasync
+    const uint8_t *secret; // simulator only: PQB_STORE_SECRET_LEN bytes for a new store; else NULL
 
     uint64_t journal_checkpoint_bytes;  // a checkpoint begins at so much journal
     pqb_duration journal_checkpoint_ns; // or after so long with anything in it
@@ -58,7 +59,8 @@ struct pqb_store_config {
         users_per_sender_max; // names that one device may bring into being; 0: recipients = known
     uint32_t devices_per_user_max;
     uint64_t retention_ms;   // age at which a message expires; 0: never
-    uint64_t device_idle_ms; // a device unseen for so long is forgotten
+    uint64_t device_idle_ms; // a device unseen for so long is forgotten; 0: never
+    size_t users_cached_max; // users kept in memory while nothing of theirs is in the journal
 
     pqb_store_wake_fn wake;
     pqb_store_failpoint_fn failpoint;
@@ -103,7 +105,7 @@ enum pqb_op {
     PQB_OP_EPOCH,      // new epoch for a device, idempotent by nonce
     PQB_OP_SKIP,       // abandon seqs
     PQB_OP_STAT,       // what became of (epoch, seq)
-    PQB_OP_ROLLBACK,   // a cursor above the head proved a rollback: new generation for this user
+    PQB_OP_ROLLBACK,   // new generation for this user when `cursor` lies above its head, or is 0
     PQB_OP_USER,       // operator: the state of a user and its devices; writes nothing
     PQB_OP_FORGET,     // operator: unregister a device
     PQB_OP_CHECKPOINT, // operator, tests: begin a checkpoint now; completes when begun
@@ -111,10 +113,10 @@ enum pqb_op {
 
 enum pqb_result {
     PQB_RESULT_DONE = 0,
-    PQB_RESULT_DUPLICATE, // MSG: consumed before; `state`, `iseq` tell its true end
-    PQB_RESULT_REFUSED,   // MSG: `nack` names the reason; if final the seq is durably consumed
+    PQB_RESULT_DUPLICATE, // MSG: accepted or abandoned before; `state`, `iseq` tell which
+    PQB_RESULT_REFUSED,   // `nack` names the reason; MSG: if final the seq is durably consumed
     PQB_RESULT_TRANSIENT, // MSG: predecessor not consumed (ORDER), or STORAGE: try again
-    PQB_RESULT_UNKNOWN,   // no such user or device
+    PQB_RESULT_UNKNOWN,   // no such user or device (LOOKUP: what is known is filled in)
     PQB_RESULT_FAILED,    // the batch was aborted: nothing happened, try again (storage)
 };
 
@@ -131,7 +133,8 @@ struct pqb_device_state {
 struct pqb_user_state {
     uint64_t uid; // 0: unknown user
     uint32_t uhash;
-    uint64_t head, tail;       // highest and lowest retained iseq; tail = head + 1 when empty
+    uint64_t head;             // highest iseq given out; counter 0: none in this generation yet
+    uint64_t tail;             // lowest retained iseq; head + 1 when there is none
     uint64_t delivered;        // highest iseq that any device has acknowledged
     uint64_t count, bytes;     // retained messages
     uint64_t generation_first; // first iseq of the current generation
@@ -159,7 +162,7 @@ struct pqb_request {
     uint16_t kind;
     char to[PQB_USER_MAX]; // MSG, STAT
     uint8_t to_len;
-    uint64_t cursor; // CURSOR
+    uint64_t cursor; // CURSOR, ROLLBACK
     bool has_iseq;   // STAT: `iseq` came from a receipt
     uint8_t refuse;  // MSG: not 0: a final nack reason the shard found; consume the seq as refused
     uint8_t nonce[PQB_NONCE_LEN];
@@ -196,12 +199,13 @@ struct pqb_user_device {
 struct pqb_request *pqb_request_create(enum pqb_op op, size_t body_len); // zeroed; NULL: no memory
 void pqb_request_destroy(struct pqb_request *r);                         // NULL is fine
 
-// Hands `r` to the writer. PQB_OK: the store owns it until pqb_store_poll returns it.
-// PQB_ERR_FULL: the shard has requests_max outstanding or the queue is full; still the caller's.
+// Hands `r` to the writer; on the thread that polls r->shard. PQB_OK: the store owns it until
+// pqb_store_poll returns it. PQB_ERR_FULL: the shard has requests_max outstanding or the queue is
+// full; still the caller's.
 PQB_MUST_USE int pqb_store_submit(struct pqb_store *s, struct pqb_request *r);
 
-// Next completed request of `shard`, in the order of their decision; NULL when there is none.
-// The caller owns it again.
+// Next completed request of `shard`, in the order of their decision (async durability: answered
+// messages may be ahead of other requests); NULL when there is none. The caller owns it again.
 struct pqb_request *pqb_store_poll(struct pqb_store *s, uint32_t shard);
 
 // ---------------------------------------------------------------------------------- read view
@@ -232,6 +236,7 @@ enum pqb_record_type {
     PQB_RECORD_EXPIRE = 8,     // uid: everything <= iseq has expired; tail moves
     PQB_RECORD_GENERATION = 9, // uid: new generation begins at iseq
     PQB_RECORD_FORGET = 10,
+    PQB_RECORD_USER = 11, // uid: a new name; its first position is iseq + 1
     PQB_RECORD_BAD = 255, // did not check; skipped and counted
 };
 
@@ -250,7 +255,7 @@ struct pqb_record {
 // the end. A shard calls it until the end each turn: that is how it learns of arrivals.
 PQB_MUST_USE int pqb_view_tail(struct pqb_view *v, uint64_t *gseq, struct pqb_record *out);
 
-// A stored message. Text and body borrow from the view.
+// A stored message. Text and body borrow from the view, until the next message is read or it ends.
 struct pqb_message {
     uint64_t uid, iseq;
     pqb_wall_ms time;
@@ -283,10 +288,21 @@ struct pqb_store_stats {
     uint64_t records_bad, generations, degraded_entries;
     uint64_t journal_bytes, journal_records, map_used_bytes, map_bytes;
     uint64_t users_cached, devices_cached, queue_len;
-    uint64_t is_degraded; // messages are refused at the moment
+    uint64_t is_degraded;      // messages are refused at the moment
+    uint64_t is_clock_doubted; // the wall clock was > 1 day ahead at start; retention waits
+    uint64_t devices_forgotten;
+    uint64_t records_orphaned; // replayed records whose user or device was lost with another
 };
 
 void pqb_store_get_stats(const struct pqb_store *s, struct pqb_store_stats *out); // any thread
+
+// Operator: the wall clock is right after all; the store's clock jumps to it with the next step.
+// Any thread.
+void pqb_store_confirm_clock(struct pqb_store *s);
+
+// A step met a fatal error (EIO, a broken environment): nothing is decided any more. With a writer
+// thread the process has ended instead.
+bool pqb_store_is_failed(const struct pqb_store *s);
 
 // Consistent copy of the running store into the new directory `path`, marked as a backup, so that
 // opening it begins a new generation. Fails with PQB_ERR_NO_SPACE when it would pin more than
