@@ -1,0 +1,645 @@
+#include "storage/ledger.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/check.h"
+#include "common/base/err.h"
+#include "storage/ledger_internal.h"
+
+enum undo_kind {
+    UNDO_USER,          // its core
+    UNDO_DEVICE,        // its state and window
+    UNDO_USER_NEW,      // abort frees it
+    UNDO_DEVICE_NEW,    // abort frees it and restores the list
+    UNDO_DEVICE_REMOVE, // commit frees it, abort restores the list
+};
+
+// One thing to put back. Undone in reverse order of doing.
+struct pqb_undo {
+    struct pqb_undo *next;
+    enum undo_kind kind;
+    struct pqb_ledger_user *user;
+    struct pqb_ledger_device *device;
+    struct pqb_ledger_user_core core;
+    struct pqb_ledger_device device_state;
+    struct pqb_consumed *consumed;      // copy of the window; owned
+    struct pqb_ledger_device **devices; // copy of the list; owned
+    size_t device_count;
+};
+
+int pqb_ledger_create(struct pqb_ledger **out, const struct pqb_ledger_limits *limits,
+                      const struct pqb_ledger_io *io, const uint8_t name_key[PQB_SIPHASH_KEY_LEN])
+{
+    struct pqb_ledger *l = calloc(1, sizeof(*l));
+
+    if (l == NULL)
+        return PQB_ERR_NOMEM;
+    l->limits = *limits;
+    l->io = *io;
+    memcpy(l->name_key, name_key, sizeof(l->name_key));
+    l->counters = (struct pqb_ledger_counters){.next_gseq = 1, .next_uid = 1, .next_epoch = 1};
+    pqb_list_init(&l->dirty);
+    if (pqb_htable_init(&l->by_uid) != PQB_OK || pqb_htable_init(&l->by_name) != PQB_OK) {
+        pqb_ledger_destroy(l);
+        return PQB_ERR_NOMEM;
+    }
+    *out = l;
+    return PQB_OK;
+}
+
+static void device_free(struct pqb_ledger *l, struct pqb_ledger_device *d)
+{
+    free(d->consumed);
+    free(d);
+    l->device_total--;
+}
+
+static void user_unlink(struct pqb_ledger *l, struct pqb_ledger_user *u)
+{
+    pqb_htable_remove(&l->by_uid, &u->by_uid);
+    pqb_htable_remove(&l->by_name, &u->by_name);
+    pqb_list_unlink(&u->dirty);
+}
+
+static void user_free(struct pqb_ledger *l, struct pqb_ledger_user *u)
+{
+    for (size_t i = 0; i < u->device_count; i++)
+        device_free(l, u->devices[i]);
+    free(u->devices);
+    free(u->retained);
+    free(u);
+}
+
+static struct pqb_ledger_user *user_of(struct pqb_hnode *node)
+{
+    return node != NULL ? PQB_CONTAINER_OF(node, struct pqb_ledger_user, by_uid) : NULL;
+}
+
+void pqb_ledger_destroy(struct pqb_ledger *l)
+{
+    if (l == NULL)
+        return;
+    if (l->is_in_batch)
+        pqb_ledger_batch_abort(l);
+    if (l->by_uid.buckets != NULL && l->by_name.buckets != NULL) {
+        struct pqb_hnode *node;
+
+        while ((node = pqb_htable_next(&l->by_uid, NULL)) != NULL) {
+            struct pqb_ledger_user *u = user_of(node);
+
+            user_unlink(l, u);
+            user_free(l, u);
+        }
+    }
+    pqb_htable_fini(&l->by_uid);
+    pqb_htable_fini(&l->by_name);
+    while (l->undo_spare != NULL) {
+        struct pqb_undo *next = l->undo_spare->next;
+
+        free(l->undo_spare);
+        l->undo_spare = next;
+    }
+    free(l);
+}
+
+// ---------------------------------------------------------------------------------- undo
+
+static struct pqb_undo *undo_push(struct pqb_ledger *l, enum undo_kind kind)
+{
+    struct pqb_undo *undo = l->undo_spare;
+
+    if (undo != NULL)
+        l->undo_spare = undo->next;
+    else
+        undo = malloc(sizeof(*undo));
+    if (undo == NULL)
+        return NULL;
+    undo->kind = kind;
+    undo->user = NULL;
+    undo->device = NULL;
+    undo->consumed = NULL;
+    undo->devices = NULL;
+    undo->next = l->undo;
+    l->undo = undo;
+    return undo;
+}
+
+static struct pqb_undo *undo_pop(struct pqb_ledger *l)
+{
+    struct pqb_undo *undo = l->undo;
+
+    if (undo != NULL)
+        l->undo = undo->next;
+    return undo;
+}
+
+static void undo_put(struct pqb_ledger *l, struct pqb_undo *undo)
+{
+    free(undo->consumed);
+    free(undo->devices);
+    undo->next = l->undo_spare;
+    l->undo_spare = undo;
+}
+
+static void devices_restore(struct pqb_undo *undo)
+{
+    struct pqb_ledger_user *u = undo->user;
+
+    if (undo->device_count > 0) // room only grew since
+        memcpy(u->devices, undo->devices, undo->device_count * sizeof(*undo->devices));
+    u->device_count = undo->device_count;
+}
+
+static void device_restore(struct pqb_undo *undo)
+{
+    struct pqb_ledger_device *d = undo->device;
+
+    free(d->consumed);
+    *d = undo->device_state;
+    d->consumed = undo->consumed;
+    d->consumed_room = d->consumed_count;
+    undo->consumed = NULL;
+}
+
+static void undo_revert(struct pqb_ledger *l, struct pqb_undo *undo)
+{
+    switch (undo->kind) {
+    case UNDO_USER:
+        undo->user->core = undo->core;
+        return;
+    case UNDO_DEVICE:
+        device_restore(undo);
+        return;
+    case UNDO_USER_NEW:
+        user_unlink(l, undo->user);
+        user_free(l, undo->user);
+        return;
+    case UNDO_DEVICE_NEW:
+        devices_restore(undo);
+        device_free(l, undo->device);
+        return;
+    case UNDO_DEVICE_REMOVE:
+        devices_restore(undo);
+        return;
+    }
+}
+
+void pqb_ledger_batch_begin(struct pqb_ledger *l)
+{
+    PQB_ASSERT(!l->is_in_batch && l->undo == NULL);
+    l->is_in_batch = true;
+    l->batch++;
+    l->counters_saved = l->counters;
+}
+
+void pqb_ledger_batch_commit(struct pqb_ledger *l)
+{
+    struct pqb_undo *undo;
+
+    PQB_ASSERT(l->is_in_batch);
+    while ((undo = undo_pop(l)) != NULL) {
+        if (undo->kind == UNDO_DEVICE_REMOVE)
+            device_free(l, undo->device);
+        undo_put(l, undo);
+    }
+    l->is_in_batch = false;
+}
+
+void pqb_ledger_batch_abort(struct pqb_ledger *l)
+{
+    struct pqb_undo *undo;
+
+    PQB_ASSERT(l->is_in_batch);
+    while ((undo = undo_pop(l)) != NULL) {
+        undo_revert(l, undo);
+        undo_put(l, undo);
+    }
+    l->counters = l->counters_saved;
+    l->is_in_batch = false;
+}
+
+// ---------------------------------------------------------------------------------- touch
+
+void pqb_ledger_user_mark(struct pqb_ledger *l, struct pqb_ledger_user *u)
+{
+    if (pqb_list_is_empty(&u->dirty))
+        pqb_list_push_back(&l->dirty, &u->dirty);
+}
+
+// Gives back the room in front of the retained messages. Not inside a batch that may be undone:
+// abort knows positions only.
+static void retained_compact(struct pqb_ledger_user *u)
+{
+    const size_t count = u->core.retained_end - u->core.retained_first;
+
+    if (u->core.retained_first == 0 || u->core.retained_first < u->retained_room / 2)
+        return;
+    memmove(u->retained, u->retained + u->core.retained_first, count * sizeof(*u->retained));
+    u->core.retained_first = 0;
+    u->core.retained_end = count;
+}
+
+int pqb_ledger_user_touch(struct pqb_ledger *l, struct pqb_ledger_user *u)
+{
+    pqb_ledger_user_mark(l, u);
+    if (!l->is_in_batch || u->saved_in == l->batch)
+        return PQB_OK;
+    retained_compact(u);
+
+    struct pqb_undo *undo = undo_push(l, UNDO_USER);
+
+    if (undo == NULL)
+        return PQB_ERR_NOMEM;
+    undo->user = u;
+    undo->core = u->core;
+    u->saved_in = u->used_in = l->batch;
+    return PQB_OK;
+}
+
+static int copy_of(const void *from, size_t count, size_t size, void *out)
+{
+    void *copy = count > 0 ? malloc(count * size) : NULL;
+
+    if (count > 0 && copy == NULL)
+        return PQB_ERR_NOMEM;
+    if (count > 0)
+        memcpy(copy, from, count * size);
+    memcpy(out, &copy, sizeof(copy));
+    return PQB_OK;
+}
+
+int pqb_ledger_device_touch(struct pqb_ledger *l, struct pqb_ledger_user *u,
+                            struct pqb_ledger_device *d)
+{
+    pqb_ledger_user_mark(l, u);
+    u->used_in = l->batch;
+    if (!l->is_in_batch || d->saved_in == l->batch)
+        return PQB_OK;
+
+    struct pqb_undo *undo = undo_push(l, UNDO_DEVICE);
+
+    if (undo == NULL)
+        return PQB_ERR_NOMEM;
+    undo->user = u;
+    undo->device = d;
+    undo->device_state = *d;
+    if (copy_of(d->consumed, d->consumed_count, sizeof(*d->consumed), &undo->consumed) != PQB_OK) {
+        undo_put(l, undo_pop(l));
+        return PQB_ERR_NOMEM;
+    }
+    d->saved_in = l->batch;
+    return PQB_OK;
+}
+
+// ---------------------------------------------------------------------------------- users
+
+static uint64_t name_hash(const uint8_t name_key[PQB_SIPHASH_KEY_LEN], const char *name, size_t len)
+{
+    return pqb_siphash24(name_key, name, len);
+}
+
+uint32_t pqb_ledger_user_hash(const uint8_t name_key[PQB_SIPHASH_KEY_LEN], const char *name,
+                              size_t len)
+{
+    return (uint32_t)(name_hash(name_key, name, len) >> 32);
+}
+
+static struct pqb_ledger_user *user_create(struct pqb_ledger *l, uint64_t uid, const char *name,
+                                           size_t name_len)
+{
+    struct pqb_ledger_user *u = calloc(1, sizeof(*u));
+
+    PQB_ASSERT(name_len <= PQB_USER_MAX);
+    if (u == NULL)
+        return NULL;
+    u->uid = uid;
+    u->name_len = (uint8_t)name_len;
+    memcpy(u->name, name, name_len);
+    u->uhash = pqb_ledger_user_hash(l->name_key, name, name_len);
+    u->core.devno_next = 1;
+    u->used_in = l->batch;
+    pqb_list_init(&u->dirty);
+    pqb_htable_insert(&l->by_uid, &u->by_uid, uid);
+    pqb_htable_insert(&l->by_name, &u->by_name, name_hash(l->name_key, name, name_len));
+    return u;
+}
+
+int pqb_ledger_user_add(struct pqb_ledger *l, uint64_t uid, struct pqb_text name,
+                        struct pqb_ledger_user **out)
+{
+    struct pqb_undo *undo = l->is_in_batch ? undo_push(l, UNDO_USER_NEW) : NULL;
+
+    if (l->is_in_batch && undo == NULL)
+        return PQB_ERR_NOMEM;
+
+    struct pqb_ledger_user *u = user_create(l, uid, name.data, name.len);
+
+    if (u == NULL) {
+        if (undo != NULL)
+            undo_put(l, undo_pop(l));
+        return PQB_ERR_NOMEM;
+    }
+    if (undo != NULL)
+        undo->user = u;
+    u->saved_in = l->batch; // abort frees it: no copy needed
+    pqb_ledger_user_mark(l, u);
+    *out = u;
+    return PQB_OK;
+}
+
+// Lengthens the list by one; the new place is the caller's to fill.
+static int devices_grow(struct pqb_ledger_user *u)
+{
+    struct pqb_ledger_device **list =
+        realloc(u->devices, (u->device_count + 1) * sizeof(*u->devices));
+
+    if (list == NULL)
+        return PQB_ERR_NOMEM;
+    u->devices = list;
+    return PQB_OK;
+}
+
+static int undo_devices(struct pqb_ledger *l, struct pqb_ledger_user *u,
+                        struct pqb_ledger_device *d, enum undo_kind kind)
+{
+    struct pqb_undo *undo = undo_push(l, kind);
+
+    if (undo == NULL)
+        return PQB_ERR_NOMEM;
+    undo->user = u;
+    undo->device = d;
+    undo->device_count = u->device_count;
+    if (copy_of(u->devices, u->device_count, sizeof(*u->devices), &undo->devices) != PQB_OK) {
+        undo_put(l, undo_pop(l));
+        return PQB_ERR_NOMEM;
+    }
+    return PQB_OK;
+}
+
+int pqb_ledger_device_add(struct pqb_ledger *l, struct pqb_ledger_user *u, uint32_t devno,
+                          struct pqb_text name, struct pqb_ledger_device **out)
+{
+    struct pqb_ledger_device *d = calloc(1, sizeof(*d));
+
+    PQB_ASSERT(name.len <= PQB_DEVICE_MAX);
+    if (d == NULL)
+        return PQB_ERR_NOMEM;
+    if (devices_grow(u) != PQB_OK ||
+        (l->is_in_batch && undo_devices(l, u, d, UNDO_DEVICE_NEW) != PQB_OK)) {
+        free(d);
+        return PQB_ERR_NOMEM;
+    }
+    d->devno = devno;
+    d->low = 1;
+    d->name_len = (uint8_t)name.len;
+    memcpy(d->name, name.data, name.len);
+    d->saved_in = l->is_in_batch ? l->batch : 0;
+    u->devices[u->device_count++] = d;
+    l->device_total++;
+    *out = d;
+    return PQB_OK;
+}
+
+int pqb_ledger_device_remove(struct pqb_ledger *l, struct pqb_ledger_user *u,
+                             struct pqb_ledger_device *d)
+{
+    size_t i = 0;
+
+    if (l->is_in_batch && undo_devices(l, u, d, UNDO_DEVICE_REMOVE) != PQB_OK)
+        return PQB_ERR_NOMEM;
+    while (u->devices[i] != d)
+        i++;
+    u->device_count--;
+    memmove(&u->devices[i], &u->devices[i + 1], (u->device_count - i) * sizeof(*u->devices));
+    if (!l->is_in_batch)
+        device_free(l, d);
+    return PQB_OK;
+}
+
+struct pqb_ledger_device *pqb_ledger_device_find(const struct pqb_ledger_user *u, uint32_t devno)
+{
+    for (size_t i = 0; i < u->device_count; i++) {
+        if (u->devices[i]->devno == devno)
+            return u->devices[i];
+    }
+    return NULL;
+}
+
+bool pqb_ledger_has_device(const struct pqb_ledger_user *u, uint32_t devno)
+{
+    return pqb_ledger_device_find(u, devno) != NULL;
+}
+
+int pqb_ledger_retained_push(struct pqb_ledger_user *u, struct pqb_retained item)
+{
+    if (u->core.retained_end == u->retained_room) {
+        const size_t room = PQB_MAX(u->retained_room * 2, (size_t)4);
+        struct pqb_retained *items = realloc(u->retained, room * sizeof(*items));
+
+        if (items == NULL)
+            return PQB_ERR_NOMEM;
+        u->retained = items;
+        u->retained_room = room;
+    }
+    u->retained[u->core.retained_end++] = item;
+    return PQB_OK;
+}
+
+// ---------------------------------------------------------------------------------- loading
+
+static int device_from_row(struct pqb_ledger *l, struct pqb_ledger_user *u,
+                           const struct pqb_device_row *row)
+{
+    struct pqb_ledger_device *d = calloc(1, sizeof(*d));
+
+    if (d == NULL)
+        return PQB_ERR_NOMEM;
+    if (devices_grow(u) != PQB_OK ||
+        copy_of(row->consumed, row->consumed_count, sizeof(*d->consumed), &d->consumed) != PQB_OK) {
+        free(d);
+        return PQB_ERR_NOMEM;
+    }
+    d->devno = row->devno;
+    d->epoch = row->epoch;
+    d->low = row->low;
+    d->cursor = row->cursor;
+    d->last_seen = row->last_seen;
+    d->created_count = row->created_count;
+    d->name_len = row->name_len;
+    memcpy(d->name, row->name, row->name_len);
+    memcpy(d->nonce, row->nonce, sizeof(d->nonce));
+    d->consumed_count = d->consumed_room = row->consumed_count;
+    u->devices[u->device_count++] = d;
+    l->device_total++;
+    return PQB_OK;
+}
+
+static int devices_load(struct pqb_ledger *l, struct pqb_ledger_user *u)
+{
+    struct pqb_device_row row;
+    uint32_t after = 0;
+    int err;
+
+    while ((err = l->io.device_load(l->io.ctx, u->uid, after, &row)) == PQB_OK) {
+        err = device_from_row(l, u, &row);
+        if (err != PQB_OK)
+            return err;
+        after = row.devno;
+    }
+    return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
+}
+
+static int user_load(struct pqb_ledger *l, uint64_t uid, struct pqb_ledger_user **out)
+{
+    struct pqb_user_row row;
+    int err = l->io.user_load(l->io.ctx, uid, &row);
+
+    if (err != PQB_OK)
+        return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
+
+    struct pqb_ledger_user *u = user_create(l, uid, row.name, row.name_len);
+
+    if (u == NULL)
+        return PQB_ERR_NOMEM;
+    u->as_of = row.as_of;
+    u->has_row = true;
+    u->inbox_upto = row.inbox_upto;
+    u->trimmed_upto = row.trimmed_upto;
+    u->core.head = row.head;
+    u->core.settled = row.settled;
+    u->core.delivered = row.delivered;
+    u->core.generation = row.generation;
+    u->core.devno_next = row.devno_next;
+    err = devices_load(l, u);
+    if (err != PQB_OK) {
+        user_unlink(l, u);
+        user_free(l, u);
+        return err;
+    }
+    *out = u;
+    return PQB_OK;
+}
+
+int pqb_ledger_user_find(struct pqb_ledger *l, uint64_t uid, struct pqb_ledger_user **out)
+{
+    struct pqb_ledger_user *u = user_of(pqb_htable_find(&l->by_uid, uid));
+
+    *out = u;
+    if (u != NULL || uid == 0)
+        return PQB_OK;
+    return user_load(l, uid, out);
+}
+
+int pqb_ledger_name_find(struct pqb_ledger *l, const char *name, size_t len,
+                         struct pqb_ledger_user **out)
+{
+    struct pqb_hnode *node = pqb_htable_find(&l->by_name, name_hash(l->name_key, name, len));
+    uint64_t uid;
+    int err;
+
+    for (; node != NULL; node = pqb_htable_find_next(node)) {
+        struct pqb_ledger_user *u = PQB_CONTAINER_OF(node, struct pqb_ledger_user, by_name);
+
+        if (u->name_len == len && memcmp(u->name, name, len) == 0) {
+            *out = u;
+            return PQB_OK;
+        }
+    }
+    *out = NULL;
+    err = l->io.name_find(l->io.ctx, name, len, &uid);
+    if (err != PQB_OK)
+        return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
+    return pqb_ledger_user_find(l, uid, out);
+}
+
+// ---------------------------------------------------------------------------------- rows
+
+void pqb_ledger_user_row(const struct pqb_ledger *l, const struct pqb_ledger_user *u,
+                         struct pqb_user_row *out)
+{
+    PQB_ASSERT(!l->is_in_batch);
+    *out = (struct pqb_user_row){
+        .uid = u->uid,
+        .as_of = l->counters.next_gseq - 1,
+        .uhash = u->uhash,
+        .head = u->core.head,
+        .settled = u->core.settled,
+        .delivered = u->core.delivered,
+        .inbox_upto = u->inbox_upto,
+        .trimmed_upto = u->trimmed_upto,
+        .generation = u->core.generation,
+        .devno_next = u->core.devno_next,
+        .name_len = u->name_len,
+    };
+    memcpy(out->name, u->name, u->name_len);
+    for (size_t i = 0; i < u->device_count; i++) {
+        const pqb_wall_ms seen = u->devices[i]->last_seen;
+
+        if (out->seen_min == 0 || seen < out->seen_min)
+            out->seen_min = seen;
+    }
+}
+
+void pqb_ledger_device_row(const struct pqb_ledger *l, const struct pqb_ledger_user *u,
+                           const struct pqb_ledger_device *d, struct pqb_device_row *out)
+{
+    PQB_ASSERT(!l->is_in_batch);
+    out->uid = u->uid;
+    out->devno = d->devno;
+    out->as_of = l->counters.next_gseq - 1;
+    out->epoch = d->epoch;
+    out->low = d->low;
+    out->cursor = d->cursor;
+    out->last_seen = d->last_seen;
+    out->created_count = d->created_count;
+    memcpy(out->nonce, d->nonce, sizeof(out->nonce));
+    out->name_len = d->name_len;
+    memcpy(out->name, d->name, d->name_len);
+    out->consumed_count = (uint16_t)d->consumed_count;
+    if (d->consumed_count > 0)
+        memcpy(out->consumed, d->consumed, d->consumed_count * sizeof(*d->consumed));
+}
+
+void pqb_ledger_user_written(struct pqb_ledger *l, struct pqb_ledger_user *u,
+                             const struct pqb_user_row *row)
+{
+    struct pqb_ledger_user_core *core = &u->core;
+
+    PQB_ASSERT(!l->is_in_batch);
+    u->as_of = row->as_of;
+    u->has_row = true;
+    u->inbox_upto = row->inbox_upto;
+    u->trimmed_upto = row->trimmed_upto;
+    core->has_forgotten = false;
+    while (core->retained_first < core->retained_end &&
+           u->retained[core->retained_first].iseq <= u->inbox_upto)
+        core->retained_first++;
+    if (core->retained_first == core->retained_end) {
+        free(u->retained);
+        u->retained = NULL;
+        u->retained_room = core->retained_first = core->retained_end = 0;
+    }
+}
+
+static bool may_evict(const struct pqb_ledger_user *u, uint64_t before)
+{
+    return pqb_list_is_empty(&u->dirty) && u->used_in < before &&
+           u->core.retained_first == u->core.retained_end && u->has_row;
+}
+
+void pqb_ledger_evict(struct pqb_ledger *l, size_t keep, uint64_t before)
+{
+    struct pqb_hnode *node = pqb_htable_next(&l->by_uid, NULL);
+
+    PQB_ASSERT(!l->is_in_batch);
+    while (node != NULL && l->by_uid.count > keep) {
+        struct pqb_ledger_user *u = user_of(node);
+
+        node = pqb_htable_next(&l->by_uid, node);
+        if (may_evict(u, before)) {
+            user_unlink(l, u);
+            user_free(l, u);
+        }
+    }
+}
