@@ -1,0 +1,609 @@
+// Moving what has grown old from the journal to the tables, in bounded transactions between
+// batches:
+//
+//   EXPIRE  retention and idle devices become records of their own
+//   USERS   G is fixed; for every user touched up to G: its retained messages <= G to `inbox`, what
+//           is done with out of it, and its rows, all of one user's in one transaction
+//   DROP    the journal's prefix <= G, with journal_first and next_gseq
+//
+// A row is the fold of every record up to its as_of, whatever G is: the writer's ledger between two
+// batches. A crash between any two of these transactions leaves rows that cover more than others;
+// replay skips per user what its row covers. Nothing is dropped before all rows stand.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/check.h"
+#include "common/base/err.h"
+#include "storage/failpoints.h"
+#include "storage/store_internal.h"
+#include "storage/writer.h"
+
+#define STEP_USERS_MAX   256                 // rows of so many users in one transaction
+#define STEP_BYTES_MAX   (UINT64_C(1) << 20) // or so many bytes moved or trimmed
+#define STEP_DROP_MAX    8192                // records dropped in one transaction
+#define STEP_SCAN_MAX    1024                // user rows looked at in one EXPIRE step
+#define STEP_DUE_MAX     64                  // users acted on in one EXPIRE step
+#define SCAN_MAX         65536               // user rows looked at in one checkpoint
+#define EXPIRE_MAX       65536               // messages expired in one checkpoint
+#define ROW_COST         256                 // of a moved or trimmed row besides its body
+#define RETENTION_MIN_NS PQB_NS_PER_SEC      // between looks at retention when idle
+#define RETENTION_MAX_NS (3600 * PQB_NS_PER_SEC)
+
+struct pqb_checkpoint_row {
+    struct pqb_ledger_user *user;
+    struct pqb_user_row row;
+    bool is_done; // false: more of this user in the next step
+};
+
+// ---------------------------------------------------------------------------------- when
+
+// How long retention may be left alone when nothing else asks for a checkpoint.
+static pqb_duration retention_interval(const struct pqb_store *s)
+{
+    uint64_t ms = UINT64_MAX;
+
+    if (s->config.retention_ms > 0)
+        ms = PQB_MIN(ms, s->config.retention_ms / 8);
+    if (s->config.device_idle_ms > 0)
+        ms = PQB_MIN(ms, s->config.device_idle_ms / 8);
+    if (ms == UINT64_MAX)
+        return PQB_NEVER;
+    if (ms >= RETENTION_MAX_NS / PQB_NS_PER_MS)
+        return RETENTION_MAX_NS;
+    return PQB_MAX(ms * PQB_NS_PER_MS, RETENTION_MIN_NS);
+}
+
+pqb_tstamp pqb_checkpoint_deadline(const struct pqb_store *s)
+{
+    const struct pqb_checkpoint *cp = &s->checkpoint;
+    pqb_tstamp at = pqb_tstamp_add(cp->done_at, retention_interval(s));
+
+    if (s->counters.journal_records > 0)
+        at = PQB_MIN(at, pqb_tstamp_add(s->journal_since, s->config.journal_checkpoint_ns));
+    if (cp->phase != PQB_CHECKPOINT_IDLE || cp->is_wanted ||
+        s->counters.journal_bytes >= s->journal_checkpoint_bytes)
+        at = 0;
+    return PQB_MAX(at, cp->not_before);
+}
+
+bool pqb_checkpoint_is_due(const struct pqb_store *s)
+{
+    return s->now >= pqb_checkpoint_deadline(s);
+}
+
+static void begin(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+
+    cp->phase = PQB_CHECKPOINT_EXPIRE;
+    cp->is_wanted = false;
+    cp->scan_left = SCAN_MAX;
+    cp->expire_left = EXPIRE_MAX;
+    cp->moved_count = cp->dropped_count = 0;
+    cp->batch_before = cp->batch_begun;
+    cp->batch_begun = s->ledger->batch;
+}
+
+static void postpone(struct pqb_store *s)
+{
+    s->checkpoint.not_before = pqb_tstamp_add(s->now, PQB_RETRY_DELAY_NS);
+    pqb_space_failed(s);
+}
+
+// Commits a step's transaction; a failure is tried again later, a fatal one never.
+static bool commit_step(struct pqb_store *s, const char *before, const char *after)
+{
+    int err = pqb_store_commit_txn(s, before);
+
+    if (err != PQB_OK) {
+        postpone(s);
+        return false;
+    }
+    err = pqb_store_failpoint(s, after);
+    if (err != PQB_OK)
+        pqb_store_fail(s, after, err);
+    return true;
+}
+
+// ---------------------------------------------------------------------------------- expire
+
+static bool is_older(pqb_wall_ms at, uint64_t limit_ms, pqb_wall_ms now)
+{
+    return limit_ms != 0 && at != 0 && now > at && now - at > limit_ms;
+}
+
+// Users in the next stretch of the table who may have something too old. Returns how many; 0 with
+// scan_uid at 0 when the table's end was reached.
+static size_t find_due(struct pqb_store *s, uint64_t due[STEP_DUE_MAX])
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    MDB_cursor *cursor = pqb_txn_cursor(pqb_store_txn(s), s->env.user);
+    const pqb_wall_ms now = pqb_store_clock(s);
+    uint8_t from[PQB_USER_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(from), .mv_data = from};
+    struct pqb_user_row row;
+    size_t count = 0;
+    MDB_val value;
+    int rc;
+
+    if (cursor == NULL)
+        return 0;
+    pqb_key_user(from, cp->scan_uid);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (size_t i = 0; rc == 0 && i < STEP_SCAN_MAX && count < STEP_DUE_MAX; i++) {
+        const uint64_t uid = pqb_key_u64(key.mv_data);
+
+        if (pqb_user_row_decode(&row, uid, value.mv_data, value.mv_size) == PQB_OK &&
+            (is_older(row.oldest_at, s->config.retention_ms, now) ||
+             is_older(row.seen_min, s->config.device_idle_ms, now)))
+            due[count++] = uid;
+        cp->scan_uid = uid + 1;
+        cp->scan_left -= PQB_MIN(cp->scan_left, UINT64_C(1));
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    if (rc != 0)
+        cp->scan_uid = 0;
+    return count;
+}
+
+// Highest position of `u` in inbox that is too old, all below it being so as well; 0: none.
+static uint64_t expired_upto(struct pqb_store *s, const struct pqb_ledger_user *u)
+{
+    MDB_cursor *cursor = pqb_txn_cursor(pqb_store_txn(s), s->env.inbox);
+    const pqb_wall_ms now = pqb_store_clock(s);
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    uint8_t from[PQB_INBOX_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(from), .mv_data = from};
+    struct pqb_journal_record r;
+    uint64_t upto = 0;
+    MDB_val value;
+    int rc;
+
+    if (cursor == NULL)
+        return 0;
+    pqb_key_inbox(from, u->uid, u->core.settled.floor + 1, 0);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; rc == 0 && cp->expire_left > 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        const uint8_t *k = key.mv_data;
+
+        if (pqb_key_u64(k) != u->uid)
+            break;
+        if (pqb_key_u16(k + 16) != 0)
+            continue;
+        if (pqb_inbox_decode(&r, k, value.mv_data, value.mv_size) == PQB_OK &&
+            !is_older(r.at, s->config.retention_ms, now))
+            break;
+        upto = pqb_key_u64(k + 8);
+        cp->expire_left--;
+        s->counters.expired++;
+    }
+    mdb_cursor_close(cursor);
+    return upto;
+}
+
+static int expire_user(struct pqb_store *s, uint64_t uid)
+{
+    const struct pqb_ledger_turn turn = pqb_store_turn(s);
+    struct pqb_ledger_user *u;
+    uint64_t upto;
+    int err = pqb_ledger_user_find(s->ledger, uid, &u);
+
+    if (err != PQB_OK || u == NULL)
+        return err;
+    upto = s->config.retention_ms != 0 ? expired_upto(s, u) : 0;
+    if (upto != 0)
+        err = pqb_ledger_expire(s->ledger, uid, upto, &turn);
+    if (err == PQB_OK && s->config.device_idle_ms != 0 && turn.at > s->config.device_idle_ms)
+        err = pqb_ledger_forget_idle(s->ledger, uid, turn.at - s->config.device_idle_ms, &turn,
+                                     &s->counters.devices_forgotten);
+    return err;
+}
+
+static void step_expire(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    const uint64_t scan_uid = cp->scan_uid;
+    uint64_t due[STEP_DUE_MAX];
+    size_t count;
+
+    pqb_writer_begin(s);
+    count = find_due(s, due);
+    for (size_t i = 0; i < count; i++) {
+        const int err = expire_user(s, due[i]);
+
+        if (err == PQB_ERR_CORRUPT)
+            s->counters.records_bad++;
+        else if (err != PQB_OK)
+            pqb_txn_fail(pqb_store_txn(s), err);
+    }
+    if (pqb_writer_commit(s, PQB_FAIL_CHECKPOINT_EXPIRE) != PQB_OK) {
+        cp->scan_uid = scan_uid;
+        postpone(s);
+        return;
+    }
+    if (s->batch_records > 0)
+        pqb_writer_wake(s);
+    if (cp->scan_uid == 0 || cp->scan_left == 0 || cp->expire_left == 0)
+        cp->phase = PQB_CHECKPOINT_USERS;
+}
+
+// ---------------------------------------------------------------------------------- users
+
+static int by_uid(const void *a, const void *b)
+{
+    const struct pqb_ledger_user *const *x = a;
+    const struct pqb_ledger_user *const *y = b;
+
+    return ((*x)->uid > (*y)->uid) - ((*x)->uid < (*y)->uid);
+}
+
+// Fixes G and whose rows are behind it.
+static bool collect_users(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    size_t count = 0;
+
+    PQB_LIST_FOREACH (it, &s->ledger->dirty)
+        count++;
+    if (cp->rows == NULL)
+        cp->rows = malloc(STEP_USERS_MAX * sizeof(*cp->rows));
+    if (cp->scratch == NULL)
+        cp->scratch = malloc(PQB_BODY_MAX);
+    cp->users = malloc((count + 1) * sizeof(struct pqb_ledger_user *));
+    if (cp->rows == NULL || cp->scratch == NULL || cp->users == NULL) {
+        free(cp->users);
+        cp->users = NULL;
+        cp->not_before = pqb_tstamp_add(s->now, PQB_RETRY_DELAY_NS);
+        return false;
+    }
+    cp->user_count = cp->user_at = 0;
+    cp->upto = s->ledger->counters.next_gseq - 1;
+    while (!pqb_list_is_empty(&s->ledger->dirty)) {
+        struct pqb_list *node = pqb_list_pop_front(&s->ledger->dirty);
+
+        cp->users[cp->user_count++] = PQB_CONTAINER_OF(node, struct pqb_ledger_user, dirty);
+    }
+    qsort(cp->users, cp->user_count, sizeof(struct pqb_ledger_user *), by_uid);
+    return true;
+}
+
+static void put_inbox(struct pqb_store *s, const struct pqb_journal_record *r)
+{
+    uint8_t key[PQB_INBOX_KEY_LEN];
+    uint8_t value[PQB_VALUE_MAX];
+
+    // Through a buffer of our own: the body lies in a page of this transaction.
+    for (uint16_t part = 0; part <= r->part_count; part++) {
+        const size_t len = part == 0 ? pqb_record_len(r) : pqb_part_len(r, part);
+
+        pqb_key_inbox(key, r->uid, r->iseq, part);
+        if (part == 0)
+            pqb_inbox_encode(r, key, value, len);
+        else
+            pqb_part_encode(r, part, key, sizeof(key), value, len);
+        pqb_txn_put(&s->txn, s->env.inbox, key, sizeof(key), value, len, 0);
+    }
+}
+
+// A message that does not check any more stays behind; its reader will find the gap.
+static void move_message(struct pqb_store *s, MDB_cursor *cursor, const struct pqb_retained *item)
+{
+    uint8_t at[PQB_JOURNAL_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(at), .mv_data = at};
+    struct pqb_journal_record r;
+    MDB_val value;
+
+    pqb_key_journal(at, item->gseq);
+    if (mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY) != 0 ||
+        pqb_message_read(cursor, &key, &value, s->checkpoint.scratch, &r) != PQB_OK) {
+        s->counters.records_bad++;
+        return;
+    }
+    put_inbox(s, &r);
+    s->checkpoint.moved_count++;
+    s->counters.checkpoint_moved++;
+}
+
+// Moves the user's messages <= G, as many as `budget` has room for. true when all are.
+static bool move_messages(struct pqb_store *s, const struct pqb_ledger_user *u,
+                          struct pqb_user_row *row, uint64_t *budget)
+{
+    MDB_cursor *cursor = pqb_txn_cursor(&s->txn, s->env.journal);
+    size_t i = u->core.retained_first;
+
+    if (cursor == NULL)
+        return true; // the commit will tell
+    for (; i < u->core.retained_end && u->retained[i].gseq <= s->checkpoint.upto && *budget > 0;
+         i++) {
+        const struct pqb_retained *item = &u->retained[i];
+
+        move_message(s, cursor, item);
+        row->inbox_upto = item->iseq;
+        *budget -= PQB_MIN(*budget, (uint64_t)item->bytes + ROW_COST);
+    }
+    mdb_cursor_close(cursor);
+    return i == u->core.retained_end || u->retained[i].gseq > s->checkpoint.upto;
+}
+
+// Deletes inbox rows that nobody needs any more. true when all are gone.
+static bool trim_inbox(struct pqb_store *s, struct pqb_user_row *row, uint64_t *budget)
+{
+    uint8_t from[PQB_INBOX_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(from), .mv_data = from};
+    MDB_cursor *cursor;
+    MDB_val value;
+    int rc;
+
+    if (row->trimmed_upto >= PQB_MIN(row->settled.floor, row->inbox_upto))
+        return true;
+    cursor = pqb_txn_cursor(&s->txn, s->env.inbox);
+    if (cursor == NULL)
+        return true;
+    pqb_key_inbox(from, row->uid, 0, 0);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && *budget > 0) {
+        const uint8_t *k = key.mv_data;
+
+        if (pqb_key_u64(k) != row->uid || pqb_key_u64(k + 8) > row->settled.floor)
+            break;
+        *budget -= PQB_MIN(*budget, (uint64_t)ROW_COST);
+        s->txn.put_count++;
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc != 0) {
+            pqb_txn_fail(&s->txn, pqb_err_from_mdb(rc));
+            break;
+        }
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT); // the one after what was deleted
+    }
+    mdb_cursor_close(cursor);
+    if (*budget == 0)
+        return false;
+    row->trimmed_upto = row->settled.floor;
+    return true;
+}
+
+// Deletes device rows whose devices were forgotten.
+static void delete_forgotten(struct pqb_store *s, const struct pqb_ledger_user *u)
+{
+    MDB_cursor *cursor = pqb_txn_cursor(&s->txn, s->env.device);
+    uint8_t from[PQB_DEVICE_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(from), .mv_data = from};
+    uint32_t after = 0;
+    MDB_val value;
+
+    if (cursor == NULL)
+        return;
+    for (;;) {
+        uint32_t devno;
+
+        pqb_key_device(from, u->uid, after + 1);
+        key = (MDB_val){.mv_size = sizeof(from), .mv_data = from};
+        if (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) != 0 ||
+            pqb_key_u64(key.mv_data) != u->uid)
+            break;
+        devno = pqb_key_u32((const uint8_t *)key.mv_data + 8);
+        after = devno;
+        if (pqb_ledger_has_device(u, devno))
+            continue;
+        if (mdb_cursor_del(cursor, 0) != 0)
+            pqb_txn_fail(&s->txn, PQB_ERR_CORRUPT);
+    }
+    mdb_cursor_close(cursor);
+}
+
+static void put_devices(struct pqb_store *s, const struct pqb_ledger_user *u)
+{
+    uint8_t value[PQB_DEVICE_ROW_MAX];
+    uint8_t key[PQB_DEVICE_KEY_LEN];
+    struct pqb_device_row row;
+
+    for (size_t i = 0; i < u->device_count; i++) {
+        size_t len;
+
+        pqb_ledger_device_row(s->ledger, u, u->devices[i], &row);
+        len = pqb_device_row_encode(&row, value);
+        pqb_key_device(key, row.uid, row.devno);
+        pqb_txn_put(&s->txn, s->env.device, key, sizeof(key), value, len, 0);
+    }
+    if (u->core.has_forgotten)
+        delete_forgotten(s, u);
+}
+
+// When the oldest message left in inbox came, so that retention need not look at every inbox.
+static pqb_wall_ms oldest_at(struct pqb_store *s, const struct pqb_user_row *row)
+{
+    uint8_t from[PQB_INBOX_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(from), .mv_data = from};
+    struct pqb_journal_record r;
+    pqb_wall_ms at = 0;
+    MDB_cursor *cursor;
+    MDB_val value;
+
+    if (row->inbox_upto <= row->settled.floor)
+        return 0;
+    cursor = pqb_txn_cursor(&s->txn, s->env.inbox);
+    if (cursor == NULL)
+        return 0;
+    pqb_key_inbox(from, row->uid, row->settled.floor + 1, 0);
+    if (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) == 0 &&
+        pqb_key_u64(key.mv_data) == row->uid)
+        at = pqb_inbox_decode(&r, key.mv_data, value.mv_data, value.mv_size) == PQB_OK ? r.at : 1;
+    mdb_cursor_close(cursor);
+    return at;
+}
+
+static void put_name(struct pqb_store *s, const struct pqb_user_row *row)
+{
+    uint8_t value[PQB_VALUE_HEADER_LEN + PQB_BLOB_MAX];
+    uint8_t uid[PQB_USER_KEY_LEN];
+    size_t len;
+
+    pqb_key_user(uid, row->uid);
+    len = pqb_blob_encode(row->name, row->name_len, uid, sizeof(uid), value);
+    pqb_txn_put(&s->txn, s->env.name, row->name, row->name_len, value, len, 0);
+}
+
+static void write_user(struct pqb_store *s, struct pqb_ledger_user *u, uint64_t *budget)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    struct pqb_checkpoint_row *out = &cp->rows[cp->row_count++];
+    uint8_t value[PQB_USER_ROW_MAX];
+    uint8_t key[PQB_USER_KEY_LEN];
+    bool is_moved, is_trimmed;
+    size_t len;
+
+    out->user = u;
+    pqb_ledger_user_row(s->ledger, u, &out->row);
+    is_moved = move_messages(s, u, &out->row, budget);
+    is_trimmed = trim_inbox(s, &out->row, budget);
+    out->is_done = is_moved && is_trimmed;
+    out->row.oldest_at = oldest_at(s, &out->row);
+    len = pqb_user_row_encode(&out->row, value);
+    pqb_key_user(key, u->uid);
+    pqb_txn_put(&s->txn, s->env.user, key, sizeof(key), value, len, 0);
+    if (!u->has_row)
+        put_name(s, &out->row);
+    put_devices(s, u);
+}
+
+static void end_users(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+
+    if (cp->user_at < cp->user_count)
+        return;
+    free(cp->users);
+    cp->users = NULL;
+    cp->phase = PQB_CHECKPOINT_DROP;
+}
+
+static void step_users(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    uint64_t budget = STEP_BYTES_MAX;
+
+    if (cp->users == NULL && !collect_users(s))
+        return;
+    cp->row_count = 0;
+    pqb_store_txn(s);
+    for (size_t i = cp->user_at; i < cp->user_count && cp->row_count < STEP_USERS_MAX && budget > 0;
+         i++)
+        write_user(s, cp->users[i], &budget);
+    if (cp->row_count == 0)
+        pqb_txn_abort(&s->txn);
+    else if (!commit_step(s, PQB_FAIL_CHECKPOINT_USERS, PQB_FAIL_CHECKPOINT_WRITTEN))
+        return;
+    for (size_t i = 0; i < cp->row_count; i++) {
+        pqb_ledger_user_written(s->ledger, cp->rows[i].user, &cp->rows[i].row);
+        cp->user_at += cp->rows[i].is_done;
+    }
+    end_users(s);
+}
+
+// ---------------------------------------------------------------------------------- drop
+
+static bool is_type(const MDB_val *value, enum pqb_record_type type)
+{
+    return value->mv_size > PQB_VALUE_HEADER_LEN &&
+           ((const uint8_t *)value->mv_data)[PQB_VALUE_HEADER_LEN] == type;
+}
+
+// Deletes up to STEP_DROP_MAX records <= G, never stopping inside a message. Says what it took and
+// where the journal now begins.
+static bool drop_records(struct pqb_store *s, uint64_t *records, uint64_t *bytes,
+                         uint64_t *messages)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    MDB_cursor *cursor = pqb_txn_cursor(pqb_store_txn(s), s->env.journal);
+    MDB_val key, value;
+    int rc;
+
+    if (cursor == NULL)
+        return false;
+    s->journal_first = s->ledger->counters.next_gseq;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    while (rc == 0) {
+        s->journal_first = pqb_key_u64(key.mv_data);
+        if (s->journal_first > cp->upto ||
+            (*records >= STEP_DROP_MAX && !is_type(&value, PQB_RECORD_PART)))
+            break;
+        ++*records;
+        *bytes += value.mv_size + PQB_RECORD_OVERHEAD;
+        *messages += is_type(&value, PQB_RECORD_MSG);
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc != 0) {
+            pqb_txn_fail(&s->txn, pqb_err_from_mdb(rc));
+            break;
+        }
+        s->journal_first = s->ledger->counters.next_gseq;
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    }
+    mdb_cursor_close(cursor);
+    return s->journal_first > cp->upto;
+}
+
+static void finish(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+
+    cp->phase = PQB_CHECKPOINT_IDLE;
+    cp->done_at = s->now;
+    s->journal_since = s->now;
+    s->counters.checkpoints++;
+    if (cp->dropped_count > cp->moved_count)
+        s->counters.checkpoint_left_behind += cp->dropped_count - cp->moved_count;
+    pqb_ledger_evict(s->ledger, s->config.users_cached_max, cp->batch_before + 1);
+}
+
+static void step_drop(struct pqb_store *s)
+{
+    struct pqb_checkpoint *cp = &s->checkpoint;
+    const uint64_t journal_first = s->journal_first;
+    uint64_t records = 0, bytes = 0, messages = 0;
+    const bool is_last = drop_records(s, &records, &bytes, &messages);
+    const enum pqb_open_mode mode =
+        s->config.durability == PQB_DURABILITY_ASYNC ? PQB_OPEN_ASYNC : PQB_OPEN_COMMIT;
+
+    if (records == 0 && s->txn.err == PQB_OK) {
+        pqb_txn_abort(&s->txn); // an idle store: nothing to write down
+        finish(s);
+        return;
+    }
+    pqb_store_put_state(s, &s->txn, mode);
+    if (!commit_step(s, PQB_FAIL_CHECKPOINT_DROP, PQB_FAIL_CHECKPOINT_DROPPED)) {
+        s->journal_first = journal_first;
+        return;
+    }
+    s->counters.journal_records -= PQB_MIN(s->counters.journal_records, records);
+    s->counters.journal_bytes -= PQB_MIN(s->counters.journal_bytes, bytes);
+    cp->dropped_count += messages;
+    if (is_last)
+        finish(s);
+}
+
+void pqb_checkpoint_step(struct pqb_store *s)
+{
+    PQB_ASSERT(!s->ledger->is_in_batch && !pqb_txn_is_open(&s->txn));
+    switch (s->checkpoint.phase) {
+    case PQB_CHECKPOINT_IDLE:
+        begin(s);
+        return;
+    case PQB_CHECKPOINT_EXPIRE:
+        step_expire(s);
+        return;
+    case PQB_CHECKPOINT_USERS:
+        step_users(s);
+        return;
+    case PQB_CHECKPOINT_DROP:
+        step_drop(s);
+        return;
+    }
+}
+
+void pqb_checkpoint_fini(struct pqb_store *s)
+{
+    free(s->checkpoint.users);
+    free(s->checkpoint.rows);
+    free(s->checkpoint.scratch);
+}
