@@ -94,6 +94,10 @@ bool pqb_frag_in_ranges(const struct pqb_frag_in *f, uint32_t id, struct pqb_ran
 // The whole was used (or refused): frees it and remembers the id. Unknown ids are ignored.
 void pqb_frag_in_done(struct pqb_frag_in *f, uint32_t id, size_t *budget);
 
+// The whole was not taken after all (a refusal for now voids what was acknowledged): its pieces are
+// collected again when they come.
+void pqb_frag_in_forget(struct pqb_frag_in *f, uint32_t id);
+
 // Discards one reassembly that was not touched for PQB_FRAG_IN_TIMEOUT_NS; fills the reset to send.
 bool pqb_frag_in_expire(struct pqb_frag_in *f, struct pqb_frame_frag_reset *out, size_t *budget,
                         pqb_tstamp now);

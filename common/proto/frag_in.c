@@ -231,6 +231,14 @@ void pqb_frag_in_done(struct pqb_frag_in *f, uint32_t id, size_t *budget)
     f->done_next = (f->done_next + 1) % PQB_FRAG_DONE_MAX;
 }
 
+void pqb_frag_in_forget(struct pqb_frag_in *f, uint32_t id)
+{
+    for (unsigned i = 0; i < PQB_FRAG_DONE_MAX; i++) {
+        if (f->done[i] == id)
+            f->done[i] = 0;
+    }
+}
+
 bool pqb_frag_in_expire(struct pqb_frag_in *f, struct pqb_frame_frag_reset *out, size_t *budget,
                         pqb_tstamp now)
 {
