@@ -1,0 +1,490 @@
+// A login: INIT -> (cookie) -> LOOKUP -> RESP -> first DATA -> LOGIN -> session. Nothing durable or
+// visible happens before the first DATA; the session exists when the registration is committed.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "gateway/core/engine_impl.h"
+
+// A device that keeps replacing its own session (two copies of one client kick each other) may do
+// so FLAP_BURST times at once and then once every FLAP_INTERVAL_NS.
+#define FLAP_INTERVAL_NS (5 * PQB_NS_PER_SEC)
+#define FLAP_BURST       6
+
+#define DRAIN_RETRY_MS    5000
+#define SESSIONS_RETRY_MS 5000
+#define CID_TRIES         64
+
+static void send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
+                      uint64_t retry_after_ms, enum pqb_counter counter)
+{
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, to);
+    struct pqb_busy busy = {.init_id = init_id};
+
+    pqb_count(e, counter);
+    if (!reply) {
+        pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
+        return;
+    }
+    // Spread, so that those who were put off together do not come back together.
+    busy.retry_after_ms =
+        (uint32_t)(retry_after_ms + pqb_rng_below(&e->rng, retry_after_ms / 2 + 1));
+    reply->len = pqb_busy_encode(&busy, reply->data);
+}
+
+static void send_retry(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
+                       pqb_tstamp now)
+{
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, to);
+    struct pqb_retry retry = {.init_id = init_id};
+
+    if (!reply) {
+        pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
+        return;
+    }
+    pqb_cookie_make(&e->keys, to, init_id, now, retry.cookie);
+    reply->len = pqb_retry_encode(&retry, reply->data);
+    pqb_count(e, PQB_COUNTER_LOGIN_RETRY);
+}
+
+static void send_resp(struct pqb_engine *e, const struct pqb_half_open *h)
+{
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, &h->from);
+
+    if (!reply) {
+        pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
+        return;
+    }
+    memcpy(reply->data, h->resp, h->resp_len);
+    reply->len = h->resp_len;
+}
+
+// An unused connection id whose first byte names this shard; 0 if luck fails.
+static uint64_t draw_cid(struct pqb_engine *e)
+{
+    const uint32_t shards = e->config.shards;
+    const uint32_t bytes = (256 - e->config.shard + shards - 1) / shards; // that name this shard
+
+    for (int i = 0; i < CID_TRIES; i++) {
+        const uint64_t byte = e->config.shard + pqb_rng_below(&e->rng, bytes) * shards;
+        const uint64_t cid = byte << 56 | pqb_rng_next(&e->rng) >> 8;
+
+        if (cid != 0 && !pqb_session_get(e, cid) && !pqb_half_open_table_get(&e->half_open, cid))
+            return cid;
+    }
+    return 0;
+}
+
+// True: the address is proven, or need not be.
+static bool is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from,
+                             const struct pqb_init *init, pqb_tstamp now)
+{
+    const bool is_needed = e->config.retry == PQB_RETRY_ALWAYS ||
+                           e->half_open.count >= (e->config.half_open_max + 1) / 2;
+
+    if (!is_needed)
+        return true;
+    if (init->cookie_len == PQB_COOKIE_LEN) {
+        if (pqb_cookie_is_valid(&e->keys, from, init->init_id, init->cookie, now))
+            return true;
+        pqb_count(e, PQB_COUNTER_LOGIN_COOKIE_BAD);
+    }
+    send_retry(e, from, init->init_id, now);
+    return false;
+}
+
+// True: there is room for this login; otherwise BUSY is on its way.
+static bool is_admitted(struct pqb_engine *e, const struct pqb_addr *from,
+                        const struct pqb_init *init, pqb_tstamp now)
+{
+    const struct pqb_user *u = pqb_user_table_get_name(&e->users, init->user.data, init->user.len);
+    const struct pqb_session *old =
+        u ? pqb_session_get_name(u, init->device.data, init->device.len) : NULL;
+
+    if (old && !pqb_rate_is_free(&old->logins, FLAP_INTERVAL_NS, FLAP_BURST, now)) {
+        const pqb_duration wait = pqb_rate_wait(&old->logins, FLAP_INTERVAL_NS, FLAP_BURST, now);
+
+        send_busy(e, from, init->init_id, wait / PQB_NS_PER_MS + 1,
+                  PQB_COUNTER_LOGIN_BUSY_FLAPPING);
+        return false;
+    }
+    if (e->half_open.count >= e->config.half_open_max) {
+        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_HALF_OPEN);
+        return false;
+    }
+    if (!old && e->sessions.count >= e->config.sessions_max) {
+        send_busy(e, from, init->init_id, SESSIONS_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_SESSIONS);
+        return false;
+    }
+    if (!old && u && u->session_count >= e->config.sessions_per_user_max) {
+        send_busy(e, from, init->init_id, SESSIONS_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_USER);
+        return false;
+    }
+    return true;
+}
+
+static void fill_names(struct pqb_request *r, const struct pqb_half_open *h)
+{
+    memcpy(r->user, h->user, h->user_len);
+    r->user_len = h->user_len;
+    memcpy(r->device, h->device, h->device_len);
+    r->device_len = h->device_len;
+    r->epoch = h->epoch;
+    r->low = h->low;
+    r->tag[0] = h->cid;
+}
+
+static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struct pqb_init *init,
+                  pqb_tstamp now)
+{
+    struct pqb_half_open proto = {.from = *from,
+                                  .created_at = now,
+                                  .cid = draw_cid(e),
+                                  .init_id = init->init_id,
+                                  .low = init->low,
+                                  .cursor = init->cursor,
+                                  .epoch = init->epoch,
+                                  .user_len = (uint8_t)init->user.len,
+                                  .device_len = (uint8_t)init->device.len};
+    struct pqb_half_open *h;
+    struct pqb_request *r;
+
+    memcpy(proto.user, init->user.data, init->user.len);
+    memcpy(proto.device, init->device.data, init->device.len);
+    h = proto.cid ? pqb_half_open_table_add(&e->half_open, &proto) : NULL;
+    if (!h) {
+        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
+        return;
+    }
+    r = pqb_engine_request(e, PQB_OP_LOOKUP, NULL, 0);
+    if (r)
+        fill_names(r, h);
+    if (!pqb_engine_submit(e, r)) {
+        pqb_half_open_table_remove(&e->half_open, h);
+        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+    }
+}
+
+void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
+                       size_t len, bool is_mail, pqb_tstamp now)
+{
+    struct pqb_init init;
+    const enum pqb_verdict verdict = pqb_init_decode(e->unpacker, data, len, &init);
+    const struct pqb_half_open *h;
+    uint32_t shard;
+
+    if (verdict != PQB_VERDICT_OK) {
+        pqb_count_verdict(e, verdict);
+        return;
+    }
+    shard = pqb_store_user_hash(e->store, init.user.data, init.user.len) % e->config.shards;
+    if (shard != e->config.shard) {
+        if (is_mail)
+            pqb_count(e, PQB_COUNTER_MAIL_BAD);
+        else
+            pqb_mail_datagram(e, shard, from, data, len);
+        return;
+    }
+    pqb_count(e, PQB_COUNTER_LOGIN_INITS);
+    if (e->is_draining) {
+        send_busy(e, from, init.init_id, DRAIN_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_DRAIN);
+        return;
+    }
+    h = pqb_half_open_table_get_init(&e->half_open, from, init.init_id);
+    if (h) {
+        pqb_count(e, PQB_COUNTER_LOGIN_REPEATED);
+        if (h->resp)
+            send_resp(e, h);
+        return;
+    }
+    if (!is_cookie_passed(e, from, &init, now))
+        return;
+    if (!e->env.may_login(e->env.ctx, &init.user, &init.device, &init.token)) {
+        pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
+        return;
+    }
+    if (is_admitted(e, from, &init, now))
+        begin(e, from, &init, now);
+}
+
+// ------------------------------------------------------------------------------------ preview
+
+static void build_resp(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_request *r,
+                       struct pqb_resp *resp)
+{
+    const struct pqb_user_state *u = &r->user_state;
+    const struct pqb_device_state *d = &r->device_state;
+    const uint64_t base = d->cursor; // of a new device: where it would start
+
+    // What the client took is below what it will be sent, even if the store has not heard of it.
+    h->preview_cursor = h->cursor <= u->head ? PQB_MAX(base, h->cursor) : base;
+    *resp = (struct pqb_resp){
+        .init_id = h->init_id,
+        .cid = h->cid,
+        .epoch = d->epoch,
+        .low = d->low,
+        .consumed_count = d->consumed.count,
+        .cursor = base,
+        .tail = u->tail,
+        .head = u->head,
+        .count = pqb_offline_backlog(u, h->preview_cursor),
+        .generation_first = u->generation_first,
+        .idle_ms = (uint32_t)PQB_MIN(e->config.idle_ns / PQB_NS_PER_MS, UINT32_MAX),
+        .body_max = e->config.body_max,
+        .push_max = e->config.push_max,
+        .time_ms = e->env.wall(e->env.ctx),
+    };
+    memcpy(resp->consumed, d->consumed.at, d->consumed.count * sizeof(resp->consumed[0]));
+    pqb_reset_token_make(&e->keys, h->cid, resp->reset_token);
+    // The client waits for a push or pulls by what RESP says, so the session must go by it too,
+    // whatever arrives between RESP and registration.
+    h->is_pull = resp->count > resp->push_max;
+}
+
+void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now)
+{
+    struct pqb_half_open *h = pqb_half_open_table_get(&e->half_open, r->tag[0]);
+    struct pqb_resp resp;
+    uint8_t bytes[PQB_DATAGRAM_MAX];
+
+    (void)now;
+    if (!h || h->stage != PQB_LOGIN_LOOKUP)
+        return; // expired meanwhile
+    if (r->result != PQB_RESULT_DONE && r->result != PQB_RESULT_UNKNOWN) {
+        send_busy(e, &h->from, h->init_id, PQB_STORAGE_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+        pqb_half_open_table_remove(&e->half_open, h);
+        return;
+    }
+    build_resp(e, h, r, &resp);
+    h->resp_len = pqb_resp_encode(&resp, bytes);
+    PQB_ASSERT(h->resp_len <= PQB_INIT_LEN);
+    h->resp = malloc(h->resp_len);
+    if (!h->resp) {
+        send_busy(e, &h->from, h->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
+        pqb_half_open_table_remove(&e->half_open, h);
+        return;
+    }
+    memcpy(h->resp, bytes, h->resp_len);
+    h->stage = PQB_LOGIN_RESPONDED;
+    send_resp(e, h);
+}
+
+// ------------------------------------------------------------------------------- confirmation
+
+static void hold(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
+                 const uint8_t *data, size_t len)
+{
+    const bool is_held = pqb_half_open_hold(&e->half_open, h, from, data, len);
+
+    pqb_count(e, is_held ? PQB_COUNTER_LOGIN_HELD : PQB_COUNTER_LOGIN_HELD_DROPPED);
+}
+
+void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
+                       const uint8_t *data, size_t len, pqb_tstamp now)
+{
+    struct pqb_data d;
+    const enum pqb_verdict verdict = pqb_data_decode(data, len, &d);
+    struct pqb_request *r;
+
+    (void)now;
+    if (verdict != PQB_VERDICT_OK) {
+        pqb_count_verdict(e, verdict);
+        return;
+    }
+    if (h->stage == PQB_LOGIN_LOOKUP) { // nobody has been told this connection id
+        pqb_count(e, PQB_COUNTER_DROP_CID);
+        return;
+    }
+    if (h->stage == PQB_LOGIN_RESPONDED) {
+        r = pqb_engine_request(e, PQB_OP_LOGIN, NULL, 0);
+        if (r)
+            fill_names(r, h);
+        if (!pqb_engine_submit(e, r))
+            return; // the client sends again
+        pqb_half_open_confirm(h);
+    }
+    hold(e, h, from, data, len);
+}
+
+static void refuse(struct pqb_engine *e, struct pqb_half_open *h, enum pqb_counter counter)
+{
+    pqb_count(e, counter);
+    pqb_send_reset(e, &h->from, h->cid); // the client logs in again, with backoff
+    pqb_half_open_table_remove(&e->half_open, h);
+}
+
+static void update_user(struct pqb_user *u, const struct pqb_user_state *state)
+{
+    u->head = PQB_MAX(u->head, state->head);
+    u->tail = PQB_MAX(u->tail, state->tail);
+    u->delivered = PQB_MAX(u->delivered, state->delivered);
+}
+
+// The user's entry, named and up to date; NULL: no memory.
+static struct pqb_user *make_user(struct pqb_engine *e, const struct pqb_half_open *h,
+                                  const struct pqb_user_state *state)
+{
+    struct pqb_user *u = pqb_user_table_make(&e->users, state->uid, state->uhash);
+
+    if (!u)
+        return NULL;
+    if (pqb_user_table_name(&e->users, u, h->user, h->user_len) != PQB_OK) {
+        pqb_user_table_release(&e->users, u);
+        return NULL;
+    }
+    update_user(u, state);
+    return u;
+}
+
+static void ask_rollback(struct pqb_engine *e, struct pqb_session *s, uint64_t cursor,
+                         pqb_tstamp now)
+{
+    struct pqb_request *r = pqb_engine_request(e, PQB_OP_ROLLBACK, s, 0);
+
+    pqb_count(e, PQB_COUNTER_LOGIN_ROLLBACK);
+    pqb_engine_log(e, PQB_LOG_ERROR, now,
+                   "login proves a rollback of the store uid=%" PRIu64 " cursor=%" PRIu64
+                   " head=%" PRIu64,
+                   s->user->uid, cursor, s->user->head);
+    if (r) {
+        r->cursor = cursor;
+        r->tag[1] = cursor;
+    }
+    s->is_rolling_back = pqb_engine_submit(e, r);
+}
+
+static void start_session(struct pqb_engine *e, struct pqb_session *s,
+                          const struct pqb_half_open *h, const struct pqb_request *r,
+                          pqb_tstamp now)
+{
+    const struct pqb_device_state *d = &r->device_state;
+
+    s->devno = d->devno;
+    s->epoch = h->epoch == d->epoch ? d->epoch : 0;
+    s->low = s->epoch != 0 ? PQB_MAX(h->low, d->low) : 0;
+    memcpy(s->device, h->device, h->device_len);
+    s->device_len = h->device_len;
+    s->cursor = s->queued_upto = h->preview_cursor;
+    // Where a device starts is not an acknowledgement; what its client says it took is one.
+    s->cursor_durable = h->cursor == s->cursor ? PQB_MIN(d->cursor, s->cursor) : s->cursor;
+    s->allowed_upto = h->is_pull ? s->cursor : UINT64_MAX;
+    if (h->cursor > s->user->head)
+        ask_rollback(e, s, h->cursor, now);
+    else
+        pqb_ack_request(e, s, now);
+}
+
+// A session of the same device gives way; its limits are inherited, or a loop would reset them.
+static void replace(struct pqb_engine *e, struct pqb_session *old, struct pqb_session *s,
+                    pqb_tstamp now)
+{
+    s->logins = old->logins;
+    s->messages = old->messages;
+    (void)pqb_rate_take(&s->logins, FLAP_INTERVAL_NS, FLAP_BURST, now);
+    pqb_session_kick(e, old, PQB_KICK_REPLACED, now);
+}
+
+// The kept datagrams are handled as if they came now; the first one's address is the session's.
+static void replay_held(struct pqb_engine *e, struct pqb_list *held, uint64_t cid, pqb_tstamp now)
+{
+    struct pqb_list *node;
+
+    while ((node = pqb_list_pop_front(held))) {
+        struct pqb_held_datagram *d = PQB_CONTAINER_OF(node, struct pqb_held_datagram, link);
+        struct pqb_session *s = pqb_session_get(e, cid); // a frame may have ended it
+
+        if (s)
+            pqb_session_on_datagram(e, s, &d->from, d->data, d->len, now);
+        free(d);
+    }
+}
+
+static const struct pqb_addr *first_address(const struct pqb_half_open *h)
+{
+    PQB_ASSERT(!pqb_list_is_empty(&h->held));
+    return &PQB_CONTAINER_OF(h->held.next, struct pqb_held_datagram, link)->from;
+}
+
+static bool is_full_now(const struct pqb_engine *e, const struct pqb_user *u,
+                        const struct pqb_session *old)
+{
+    return !old && (e->sessions.count >= e->config.sessions_max ||
+                    u->session_count >= e->config.sessions_per_user_max);
+}
+
+void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now)
+{
+    struct pqb_half_open *h = pqb_half_open_table_get(&e->half_open, r->tag[0]);
+    struct pqb_session *old, *s;
+    struct pqb_user *u;
+    struct pqb_list held;
+    const uint64_t cid = r->tag[0];
+
+    if (!h)
+        return;
+    PQB_ASSERT(h->stage == PQB_LOGIN_CONFIRMING);
+    if (r->result != PQB_RESULT_DONE || pqb_list_is_empty(&h->held) || e->is_draining) {
+        refuse(e, h, PQB_COUNTER_LOGIN_FAILED);
+        return;
+    }
+    u = make_user(e, h, &r->user_state);
+    if (!u) {
+        refuse(e, h, PQB_COUNTER_MEMORY_FAILED);
+        return;
+    }
+    old = pqb_session_get_device(e, u->uid, r->device_state.devno);
+    if (is_full_now(e, u, old)) {
+        pqb_user_table_release(&e->users, u);
+        refuse(e, h, PQB_COUNTER_LOGIN_BUSY_SESSIONS);
+        return;
+    }
+    // The cid moves from one table to the other; the entry itself is needed a little longer.
+    s = pqb_session_create(e, u, cid, first_address(h), now);
+    if (!s) {
+        pqb_user_table_release(&e->users, u);
+        refuse(e, h, PQB_COUNTER_MEMORY_FAILED);
+        return;
+    }
+    start_session(e, s, h, r, now);
+    if (old)
+        replace(e, old, s, now);
+    pqb_list_init(&held);
+    while (!pqb_list_is_empty(&h->held)) {
+        struct pqb_list *node = pqb_list_pop_front(&h->held);
+
+        pqb_list_push_back(&held, node);
+    }
+    pqb_half_open_table_remove(&e->half_open, h);
+    pqb_session_touch(e, s);
+    replay_held(e, &held, cid, now);
+}
+
+void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r)
+{
+    struct pqb_session *s = pqb_session_get(e, r->tag[0]);
+
+    if (!s || !s->is_rolling_back)
+        return;
+    s->is_rolling_back = false;
+    if (r->result == PQB_RESULT_DONE) {
+        update_user(s->user, &r->user_state);
+        // The client is where it says; the jump to the new generation is told by a gap.
+        if (r->tag[1] <= s->user->head && r->tag[1] > s->cursor) {
+            s->cursor = s->queued_upto = r->tag[1];
+            if (s->allowed_upto != UINT64_MAX)
+                s->allowed_upto = PQB_MAX(s->allowed_upto, s->cursor);
+        }
+    }
+    pqb_session_touch(e, s);
+}
+
+void pqb_login_expire(struct pqb_engine *e, pqb_tstamp now)
+{
+    struct pqb_half_open *h;
+
+    while ((h = pqb_half_open_table_expired(&e->half_open, now))) {
+        pqb_count(e, PQB_COUNTER_LOGIN_EXPIRED);
+        pqb_half_open_table_remove(&e->half_open, h);
+    }
+}

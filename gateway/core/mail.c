@@ -1,0 +1,142 @@
+// Messages between shards: datagrams that came to the wrong socket, hints, ephemerals. All of them
+// may be lost; each loss is counted. Both ends are the same program, so there is no version.
+#include <string.h>
+
+#include "common/wire/cursor.h"
+#include "gateway/core/engine_impl.h"
+
+enum mail_kind {
+    MAIL_DATAGRAM = 1,
+    MAIL_HINT = 2,
+    MAIL_EPHEMERAL = 3,
+};
+
+static void post(struct pqb_engine *e, uint32_t shard, const struct pqb_writer_cursor *w)
+{
+    PQB_ASSERT(!w->is_bad && shard != e->config.shard);
+    if (e->env.post && e->env.post(e->env.ctx, shard, w->start, pqb_wcur_len(w)))
+        pqb_count(e, PQB_COUNTER_MAIL_OUT);
+    else
+        pqb_count(e, PQB_COUNTER_MAIL_DROPPED);
+}
+
+void pqb_mail_datagram(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
+                       const uint8_t *data, size_t len)
+{
+    uint8_t mail[PQB_MAIL_MAX];
+    struct pqb_writer_cursor w;
+
+    pqb_wcur_init(&w, mail, sizeof(mail));
+    pqb_wcur_u8(&w, MAIL_DATAGRAM);
+    pqb_wcur_bytes(&w, from->ip, sizeof(from->ip));
+    pqb_wcur_u16(&w, from->port);
+    pqb_wcur_u8(&w, from->family);
+    pqb_wcur_u8(&w, from->local);
+    pqb_wcur_bytes(&w, data, len);
+    post(e, shard, &w);
+}
+
+static void open_datagram(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_tstamp now)
+{
+    struct pqb_addr from = {.family = 0};
+    const uint8_t *ip = pqb_rcur_bytes(c, sizeof(from.ip));
+
+    if (ip)
+        memcpy(from.ip, ip, sizeof(from.ip));
+    from.port = pqb_rcur_u16(c);
+    from.family = pqb_rcur_u8(c);
+    from.local = pqb_rcur_u8(c);
+    if (c->is_bad)
+        pqb_count(e, PQB_COUNTER_MAIL_BAD);
+    else
+        pqb_datagram_dispatch(e, &from, c->at, pqb_rcur_left(c), true, now);
+}
+
+void pqb_mail_hint(struct pqb_engine *e, const struct pqb_hint *h)
+{
+    uint8_t mail[PQB_MAIL_MAX];
+    struct pqb_writer_cursor w;
+
+    pqb_wcur_init(&w, mail, sizeof(mail));
+    pqb_wcur_u8(&w, MAIL_HINT);
+    pqb_wcur_u64(&w, h->uid);
+    pqb_wcur_u32(&w, h->devno);
+    pqb_wcur_u32(&w, h->epoch);
+    pqb_wcur_u32(&w, h->uhash);
+    pqb_wcur_u8(&w, h->state);
+    pqb_wcur_u8(&w, (uint8_t)h->seqs.count);
+    for (size_t i = 0; i < h->seqs.count; i++) {
+        pqb_wcur_u64(&w, h->seqs.at[i].first);
+        pqb_wcur_u64(&w, h->seqs.at[i].last);
+    }
+    post(e, h->uhash % e->config.shards, &w);
+}
+
+static void open_hint(struct pqb_engine *e, struct pqb_reader_cursor *c)
+{
+    struct pqb_hint h = {.uid = pqb_rcur_u64(c)};
+
+    h.devno = pqb_rcur_u32(c);
+    h.epoch = pqb_rcur_u32(c);
+    h.uhash = pqb_rcur_u32(c);
+    h.state = pqb_rcur_u8(c);
+    h.seqs.count = PQB_MIN(pqb_rcur_u8(c), PQB_FRAME_RANGES_MAX);
+    for (size_t i = 0; i < h.seqs.count; i++) {
+        h.seqs.at[i].first = pqb_rcur_u64(c);
+        h.seqs.at[i].last = pqb_rcur_u64(c);
+    }
+    if (c->is_bad)
+        pqb_count(e, PQB_COUNTER_MAIL_BAD);
+    else
+        pqb_hint_deliver(e, &h);
+}
+
+void pqb_mail_ephemeral(struct pqb_engine *e, uint32_t shard, const struct pqb_text *to,
+                        const uint8_t *frame, size_t len)
+{
+    uint8_t mail[PQB_MAIL_MAX];
+    struct pqb_writer_cursor w;
+
+    if (2 + to->len + len > sizeof(mail)) {
+        pqb_count(e, PQB_COUNTER_EPHEMERAL_DROPPED);
+        return;
+    }
+    pqb_wcur_init(&w, mail, sizeof(mail));
+    pqb_wcur_u8(&w, MAIL_EPHEMERAL);
+    pqb_wcur_u8(&w, (uint8_t)to->len);
+    pqb_wcur_bytes(&w, to->data, to->len);
+    pqb_wcur_bytes(&w, frame, len);
+    post(e, shard, &w);
+}
+
+static void open_ephemeral(struct pqb_engine *e, struct pqb_reader_cursor *c)
+{
+    const size_t to_len = pqb_rcur_u8(c);
+    const uint8_t *to = pqb_rcur_bytes(c, to_len);
+    const size_t len = pqb_rcur_left(c);
+
+    if (c->is_bad || len == 0 || len > PQB_FRAMES_MAX)
+        pqb_count(e, PQB_COUNTER_MAIL_BAD);
+    else
+        pqb_ephemeral_deliver(e, (const char *)to, to_len, c->at, len);
+}
+
+void pqb_mail_open(struct pqb_engine *e, const void *mail, size_t len, pqb_tstamp now)
+{
+    struct pqb_reader_cursor c;
+
+    pqb_count(e, PQB_COUNTER_MAIL_IN);
+    pqb_rcur_init(&c, mail, len);
+    switch ((enum mail_kind)pqb_rcur_u8(&c)) {
+    case MAIL_DATAGRAM:
+        open_datagram(e, &c, now);
+        return;
+    case MAIL_HINT:
+        open_hint(e, &c);
+        return;
+    case MAIL_EPHEMERAL:
+        open_ephemeral(e, &c);
+        return;
+    }
+    pqb_count(e, PQB_COUNTER_MAIL_BAD);
+}
