@@ -9,6 +9,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"load", pqbsim_load, "thousands of clients with exact accounting of every message"},
     {"link", pqbsim_link, "a lossy UDP link to put in front of a gateway"},
 };
 

@@ -1,0 +1,90 @@
+// Thousands of clients in one process: client engines that share sockets, told apart by init_id and
+// connection id, behind an impaired network. One thread drives it.
+//
+// A client that rebinds moves to another of the shared sockets, hence to another port; what arrives
+// for it at the old one is lost, as behind a NAT.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/addr.h"
+#include "common/base/defs.h"
+#include "common/base/htable.h"
+#include "common/base/rng.h"
+#include "common/base/time.h"
+#include "common/base/timerq.h"
+#include "common/client/paquebot.h"
+#include "tools/pqbsim/impair.h"
+
+#define FLEET_SOCKETS 64
+
+struct fleet;
+
+struct fleet_client {
+    struct fleet *fleet;
+    uint32_t index;
+    uint32_t socket;           // index of the socket it sends from
+    struct pqb_client *client; // NULL: crashed, its store remains
+    struct pqb_client_store *store;
+    struct pqb_timer timer;
+    struct pqb_hnode by_init, by_cid;
+    uint64_t init_id, cid;
+    bool is_online; // logged in now
+    bool is_wanted; // shall be online
+    pqb_tstamp start_at, switch_at, rebind_at;
+    struct pqb_htable sent; // of struct fleet_sent
+};
+
+struct fleet_config {
+    struct pqb_addr target;
+    uint32_t clients;
+    struct impair_config impair;
+    double offline;         // fraction logged out at any time
+    pqb_duration rebind_ns; // mean; 0: never
+    pqb_duration ramp_ns;   // logins are spread over it
+    uint64_t seed;
+    void *ctx; // of the callbacks
+    // Message `number` (the caller's) of a client: what became of it.
+    void (*on_receipt)(void *ctx, uint64_t number, enum pqb_client_receipt receipt,
+                       unsigned refusal, pqb_tstamp now);
+    // A message was handed over to client `index`.
+    void (*on_message)(void *ctx, uint32_t index, const struct pqb_client_message *message,
+                       pqb_tstamp now);
+};
+
+struct fleet_totals {
+    uint64_t datagrams_in, datagrams_out, retransmitted, logins, rebinds, send_failed, strays;
+};
+
+struct fleet {
+    struct fleet_config config;
+    struct fleet_client *clients;
+    struct pqb_client_scratch *scratch;
+    int epoll_fd, sockets[FLEET_SOCKETS];
+    struct impair up, down;
+    struct pqb_rng rng;
+    struct pqb_timerq timers;
+    struct pqb_htable by_init, by_cid;
+    uint32_t online;
+    bool is_settling;           // everybody shall be online
+    pqb_tstamp now;             // of the current turn
+    struct fleet_totals totals; // datagrams, and what destroyed clients left
+};
+
+PQB_MUST_USE int fleet_init(struct fleet *f, const struct fleet_config *config, pqb_tstamp now);
+void fleet_fini(struct fleet *f);
+
+// Waits for traffic or a deadline, at the latest `until`, and does one turn. Returns the time.
+pqb_tstamp fleet_run(struct fleet *f, pqb_tstamp until);
+
+// Sends from client `from`; the caller's `number` comes back in on_receipt. An error is that of
+// pqb_client_send, PQB_CLIENT_ERR_CLOSED while the client is crashed.
+PQB_MUST_USE int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const void *body,
+                            size_t len, uint64_t number);
+
+// From now on nobody goes away any more and those who are away come back.
+void fleet_settle(struct fleet *f);
+
+void fleet_get_totals(const struct fleet *f, struct fleet_totals *out);
