@@ -37,9 +37,20 @@ static void thin_out_sent(struct pqb_channel *c)
         c->sent[i] = c->sent[2 * i];
 }
 
+// Packets of one turn, or close together in a long flight, share a place.
+static bool may_share_place(const struct pqb_channel *c, uint32_t pn, uint32_t at_us)
+{
+    const uint32_t flight = pn - c->echo_seen; // what no echo has covered yet
+
+    if (c->sent_count == 0)
+        return false;
+    return c->sent[c->sent_count - 1].at_us == at_us ||
+           pn - c->sent[c->sent_count - 1].pn < flight / (PQB_CHANNEL_SENT_TIMES / 2);
+}
+
 static void note_sent(struct pqb_channel *c, uint32_t pn, pqb_tstamp now)
 {
-    if (c->sent_count > 0 && c->sent[c->sent_count - 1].at_us == microseconds(now))
+    if (may_share_place(c, pn, microseconds(now)))
         return;
     if (c->sent_count == PQB_CHANNEL_SENT_TIMES)
         thin_out_sent(c);

@@ -20,9 +20,9 @@ enum pqb_protection {
     PQB_PROTECTION_NONE = 0, // plaintext: loopback, tests, measurement
 };
 
-// Sending times kept for echoes to name. Packets of one turn share a place; when all are taken,
-// every second one is dropped, so a flight of any length gives samples, late by a sixteenth of it
-// at most.
+// Sending times kept for echoes to name. Packets of one turn share a place, and so do neighbours in
+// a flight longer than the places, so every flight gives samples, too long by about a sixteenth of
+// the flight at most.
 #define PQB_CHANNEL_SENT_TIMES 32
 
 struct pqb_channel {
