@@ -1,0 +1,274 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/proto/channel.h"
+
+#define MS PQB_NS_PER_MS
+#define S  PQB_NS_PER_SEC
+
+// One datagram from `from` to `to`, sent and received at the given times.
+static uint64_t send_at(struct pqb_channel *from, uint8_t *datagram, pqb_tstamp now)
+{
+    return pqb_channel_stamp(from, datagram, now);
+}
+
+static struct pqb_channel_receipt receive(struct pqb_channel *to, const uint8_t *datagram,
+                                          pqb_tstamp now)
+{
+    struct pqb_data d;
+
+    assert_int_equal(pqb_data_decode(datagram, PQB_DATA_HEADER_LEN, &d), PQB_VERDICT_OK);
+    return pqb_channel_on_data(to, &d, now);
+}
+
+static void packet_numbers_begin_at_one_and_count(void **state)
+{
+    struct pqb_channel c;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+    struct pqb_data d;
+
+    (void)state;
+    pqb_channel_init(&c, 42, 5);
+    assert_int_equal(send_at(&c, datagram, 7), 1);
+    assert_int_equal(send_at(&c, datagram, 9), 2);
+    assert_int_equal(pqb_data_decode(datagram, sizeof(datagram), &d), PQB_VERDICT_OK);
+    assert_int_equal(d.cid, 42);
+    assert_int_equal(d.pn, 2);
+    assert_int_equal(d.echo_pn, 0);
+    assert_int_equal(c.sent_at, 9);
+}
+
+static void each_datagram_is_judged_once(void **state)
+{
+    struct pqb_channel a;
+    struct pqb_channel b;
+    uint8_t first[PQB_DATA_HEADER_LEN];
+    uint8_t second[PQB_DATA_HEADER_LEN];
+    struct pqb_channel_receipt r;
+
+    (void)state;
+    pqb_channel_init(&a, 42, 5);
+    pqb_channel_init(&b, 42, 5);
+    (void)send_at(&a, first, 10);
+    (void)send_at(&a, second, 11);
+    r = receive(&b, second, 20);
+    assert_int_equal(r.verdict, PQB_REPLAY_NEW);
+    assert_true(r.is_newest);
+    r = receive(&b, first, 30);
+    assert_int_equal(r.verdict, PQB_REPLAY_NEW);
+    assert_false(r.is_newest);
+    assert_int_equal(b.highest_at, 20);
+    assert_int_equal(b.received_at, 30);
+    r = receive(&b, second, 40);
+    assert_int_equal(r.verdict, PQB_REPLAY_DUPLICATE);
+    assert_false(r.is_newest);
+    assert_int_equal(b.received_at, 30);
+}
+
+static void an_echo_gives_the_round_trip_without_the_peers_delay(void **state)
+{
+    struct pqb_channel a;
+    struct pqb_channel b;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    pqb_channel_init(&b, 42, 0);
+    (void)send_at(&a, datagram, 1000 * MS);
+    assert_false(receive(&b, datagram, 1030 * MS).has_sample);
+    (void)send_at(&b, datagram, 1530 * MS);
+    assert_true(receive(&a, datagram, 1570 * MS).has_sample);
+    // 70 ms there and back, known to one unit of the echo.
+    assert_true(a.rtt.srtt >= 70 * MS && a.rtt.srtt <= 70 * MS + PQB_ECHO_UNIT_NS);
+}
+
+static void the_same_echo_gives_no_second_sample(void **state)
+{
+    struct pqb_channel a;
+    struct pqb_channel b;
+    uint8_t first[PQB_DATA_HEADER_LEN];
+    uint8_t second[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    pqb_channel_init(&b, 42, 0);
+    (void)send_at(&a, first, 1000 * MS);
+    (void)receive(&b, first, 1030 * MS);
+    (void)send_at(&b, first, 1030 * MS);
+    (void)send_at(&b, second, 1031 * MS);
+    assert_true(receive(&a, first, 1060 * MS).has_sample);
+    assert_false(receive(&a, second, 1900 * MS).has_sample);
+    assert_int_equal(a.rtt.samples, 1);
+}
+
+static void an_older_echo_gives_no_sample(void **state)
+{
+    struct pqb_channel a;
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+    for (pqb_tstamp at = 1; at <= 5; at++)
+        (void)send_at(&a, datagram, at * MS);
+    assert_true(
+        pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 1, .echo_pn = 4}, 100 * MS)
+            .has_sample);
+    assert_int_equal(a.rtt.srtt, 96 * MS);
+    assert_false(
+        pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 2, .echo_pn = 3}, 101 * MS)
+            .has_sample);
+    assert_true(
+        pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 3, .echo_pn = 5}, 101 * MS)
+            .has_sample);
+}
+
+static void nonsense_echoes_give_no_sample(void **state)
+{
+    static const struct pqb_data liars[] = {
+        {.cid = 42, .pn = 1, .echo_pn = 2},                       // not sent yet
+        {.cid = 42, .pn = 2, .echo_pn = 0x80000001},              // far ahead
+        {.cid = 42, .pn = 3, .echo_pn = 1, .echo_delay = 0xffff}, // too long ago
+        {.cid = 42, .pn = 4, .echo_pn = 1, .echo_delay = 62},     // longer than the way
+        {.cid = 42, .pn = 5, .echo_pn = 0},
+    };
+    struct pqb_channel a;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    (void)send_at(&a, datagram, 10 * MS);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(liars); i++)
+        assert_false(pqb_channel_on_data(&a, &liars[i], 11 * MS).has_sample); // 61 units: 1.0 ms
+    assert_int_equal(a.rtt.samples, 0);
+}
+
+static void the_echo_says_when_it_is_too_old(void **state)
+{
+    struct pqb_channel a;
+    struct pqb_channel b;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+    struct pqb_data d;
+    const pqb_tstamp limit = S + PQB_ECHO_TOO_LONG * (pqb_tstamp)PQB_ECHO_UNIT_NS;
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    pqb_channel_init(&b, 42, 0);
+    (void)send_at(&a, datagram, S);
+    (void)receive(&b, datagram, S);
+    (void)send_at(&b, datagram, limit - 1);
+    assert_int_equal(pqb_data_decode(datagram, sizeof(datagram), &d), PQB_VERDICT_OK);
+    assert_int_equal(d.echo_delay, PQB_ECHO_TOO_LONG - 1);
+    (void)send_at(&b, datagram, limit + 5 * S);
+    assert_int_equal(pqb_data_decode(datagram, sizeof(datagram), &d), PQB_VERDICT_OK);
+    assert_int_equal(d.echo_delay, PQB_ECHO_TOO_LONG);
+}
+
+static void a_flight_longer_than_the_places_still_gives_samples(void **state)
+{
+    struct pqb_channel a;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    for (uint64_t i = 1; i <= 1000; i++)
+        (void)send_at(&a, datagram, i * MS);
+    // Each is echoed a second after it left; 1000 are on their way all the time.
+    for (uint64_t i = 1; i <= 3000; i++) {
+        const struct pqb_data d = {.cid = 42, .pn = i, .echo_pn = (uint32_t)i};
+        const uint32_t before = a.rtt.samples;
+
+        if (pqb_channel_on_data(&a, &d, (1000 + i) * MS).has_sample)
+            assert_int_equal(a.rtt.samples, before + 1);
+        (void)send_at(&a, datagram, (1000 + i) * MS);
+        assert_true(a.rtt.samples == 0 ||
+                    (a.rtt.srtt >= 1000 * MS && a.rtt.srtt <= 1000 * MS * 9 / 8));
+    }
+    assert_true(a.rtt.samples > 2900);
+    assert_int_equal(a.rtt.min, 1000 * MS);
+}
+
+static void packets_of_one_turn_share_a_place(void **state)
+{
+    struct pqb_channel a;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    for (int i = 0; i < 100; i++)
+        (void)send_at(&a, datagram, 10 * MS);
+    assert_int_equal(a.sent_count, 1);
+    assert_true(
+        pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 1, .echo_pn = 77}, 30 * MS)
+            .has_sample);
+    assert_int_equal(a.rtt.srtt, 20 * MS);
+}
+
+static void numbers_beyond_32_bits_are_echoed(void **state)
+{
+    struct pqb_channel a;
+    struct pqb_channel b;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    pqb_channel_init(&b, 42, 0);
+    a.pn_next = UINT64_C(0xfffffffe);
+    a.echo_seen = 0xfffffff0;
+    for (unsigned i = 0; i < 6; i++) { // the one with low bits 0 echoes too
+        (void)send_at(&a, datagram, (100 + i) * MS);
+        (void)receive(&b, datagram, (110 + i) * MS);
+        (void)send_at(&b, datagram, (110 + i) * MS);
+        assert_true(receive(&a, datagram, (120 + i) * MS).has_sample);
+    }
+    assert_int_equal(a.rtt.srtt, 20 * MS);
+}
+
+static void a_new_path_starts_anew_unless_only_the_port_moved(void **state)
+{
+    struct pqb_channel a;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    (void)send_at(&a, datagram, 10 * MS);
+    (void)pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 1, .echo_pn = 1}, 30 * MS);
+    pqb_cc_on_sent(&a.cc, 3000, &a.rtt, 30 * MS);
+    pqb_cc_on_lost(&a.cc, 1000, 30 * MS, 40 * MS);
+    (void)send_at(&a, datagram, 40 * MS);
+    pqb_channel_on_path_change(&a, true);
+    assert_int_equal(a.rtt.srtt, 20 * MS);
+    assert_int_equal(a.cc.window, 6000);
+    pqb_channel_on_path_change(&a, false);
+    assert_int_equal(a.rtt.samples, 0);
+    assert_int_equal(a.cc.window, 12000);
+    assert_int_equal(a.cc.in_flight, 2000);
+    assert_int_equal(a.pn_next, 3);
+    // An echo of the old path says nothing of the new one.
+    assert_false(
+        pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 2, .echo_pn = 2}, 50 * MS)
+            .has_sample);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packet_numbers_begin_at_one_and_count),
+        cmocka_unit_test(each_datagram_is_judged_once),
+        cmocka_unit_test(an_echo_gives_the_round_trip_without_the_peers_delay),
+        cmocka_unit_test(the_same_echo_gives_no_second_sample),
+        cmocka_unit_test(an_older_echo_gives_no_sample),
+        cmocka_unit_test(nonsense_echoes_give_no_sample),
+        cmocka_unit_test(the_echo_says_when_it_is_too_old),
+        cmocka_unit_test(a_flight_longer_than_the_places_still_gives_samples),
+        cmocka_unit_test(packets_of_one_turn_share_a_place),
+        cmocka_unit_test(numbers_beyond_32_bits_are_echoed),
+        cmocka_unit_test(a_new_path_starts_anew_unless_only_the_port_moved),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
