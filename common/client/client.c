@@ -251,7 +251,7 @@ void pqb_client_clear_session(struct pqb_client *c)
     c->unanswered_since = PQB_NEVER;
     c->answers = (struct pqb_answers){.frag_ack_at = PQB_NEVER};
     pqb_outbox_on_session(c);
-    pqb_inbox_on_session(c, c->now);
+    pqb_inbox_on_session(c);
     pqb_pull_init(c);
 }
 

@@ -327,7 +327,7 @@ size_t pqb_watch_write(struct pqb_client *c, uint8_t *out, size_t room);
 
 void pqb_inbox_init(struct pqb_client *c);
 void pqb_inbox_fini(struct pqb_client *c);
-void pqb_inbox_on_session(struct pqb_client *c, pqb_tstamp now); // what was not taken comes again
+void pqb_inbox_on_session(struct pqb_client *c); // what was not taken comes again
 void pqb_inbox_on_message(struct pqb_client *c, const struct pqb_frame_msg_n *f, pqb_tstamp now);
 void pqb_inbox_on_gap(struct pqb_client *c, uint64_t from, uint64_t to, uint8_t reason,
                       pqb_tstamp now);

@@ -45,7 +45,7 @@ void pqb_inbox_fini(struct pqb_client *c)
     clear(&c->inbox);
 }
 
-void pqb_inbox_on_session(struct pqb_client *c, pqb_tstamp now)
+void pqb_inbox_on_session(struct pqb_client *c)
 {
     struct pqb_inbox *in = &c->inbox;
 
@@ -56,7 +56,6 @@ void pqb_inbox_on_session(struct pqb_client *c, pqb_tstamp now)
     in->has_answer = false;
     in->handover_at = PQB_NEVER;
     in->handover_tries = 0;
-    in->moved_at = now;
 }
 
 // -------------------------------------------------------------------------------- the cursor

@@ -163,6 +163,7 @@ void pqb_login_on_confirmed(struct pqb_client *c, pqb_tstamp now)
     l->phase = PQB_LOGIN_DONE;
     l->online_at = now;
     c->stats.logins++;
+    c->inbox.moved_at = now;
     pqb_inbox_adopt(c, l->cursor, now);
     c->inbox.head = PQB_MAX(c->inbox.head, l->head);
     pqb_watch_on_session(c, now);
