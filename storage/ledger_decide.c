@@ -340,12 +340,29 @@ static int refuse_final(struct decision *d, uint64_t low, uint32_t hash, uint8_t
     return post(d->l, &record);
 }
 
-// Whether the message named by `after` is out of the way.
+// Whether every seq in [low, seq) has been consumed.
+static bool is_dense_below(const struct pqb_ledger_device *d, uint64_t low, uint64_t seq)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < d->consumed_count && d->consumed[i].seq < seq; i++)
+        count += d->consumed[i].seq >= low;
+    return count == seq - low;
+}
+
+// Whether the message named by `after` is out of the way. One that was accepted or refused had its
+// own predecessor out of the way before; one that was skipped need not have had, and must not let
+// this message past what it was itself waiting for.
 static bool is_after_met(const struct decision *d, uint64_t low)
 {
     const uint64_t after = d->r->after;
+    const struct pqb_consumed *entry;
 
-    return after < low || pqb_ledger_consumed_find(d->device, after) != NULL;
+    if (after < low)
+        return true;
+    entry = pqb_ledger_consumed_find(d->device, after);
+    return entry != NULL &&
+           (entry->state != PQB_STATE_ABANDONED || is_dense_below(d->device, low, after));
 }
 
 // Finds or makes the recipient. *nack says why there is none.
@@ -420,10 +437,10 @@ static int decide_fresh(struct decision *d, uint64_t low, uint32_t hash)
         return finish(d, PQB_RESULT_TRANSIENT, PQB_NACK_STORAGE);
     if (r->after >= r->seq || r->to_len == 0 || r->to_len > PQB_USER_MAX)
         return refuse_final(d, low, hash, PQB_NACK_INVALID);
-    if (r->refuse != 0)
-        return refuse_final(d, low, hash, r->refuse);
     if (!is_after_met(d, low))
         return finish(d, PQB_RESULT_TRANSIENT, PQB_NACK_ORDER);
+    if (r->refuse != 0)
+        return refuse_final(d, low, hash, r->refuse);
     if (r->body_len > PQB_BODY_MAX)
         return refuse_final(d, low, hash, PQB_NACK_TOO_LARGE);
     err = find_recipient(d, &to, &nack);
