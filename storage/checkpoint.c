@@ -18,15 +18,12 @@
 #include "storage/store_internal.h"
 #include "storage/writer.h"
 
-#define STEP_USERS_MAX   256                 // rows of so many users in one transaction
-#define STEP_BYTES_MAX   (UINT64_C(1) << 20) // or so many bytes moved or trimmed
-#define STEP_DROP_MAX    8192                // records dropped in one transaction
-#define STEP_SCAN_MAX    1024                // user rows looked at in one EXPIRE step
-#define STEP_DUE_MAX     64                  // users acted on in one EXPIRE step
-#define SCAN_MAX         65536               // user rows looked at in one checkpoint
-#define EXPIRE_MAX       65536               // messages expired in one checkpoint
-#define ROW_COST         256                 // of a moved or trimmed row besides its body
-#define RETENTION_MIN_NS PQB_NS_PER_SEC      // between looks at retention when idle
+#define STEP_SCAN_MAX    1024           // user rows looked at in one EXPIRE step
+#define STEP_DUE_MAX     64             // users acted on in one EXPIRE step
+#define SCAN_MAX         65536          // user rows looked at in one checkpoint
+#define EXPIRE_MAX       65536          // messages expired in one checkpoint
+#define ROW_COST         256            // of a moved or trimmed row besides its body
+#define RETENTION_MIN_NS PQB_NS_PER_SEC // between looks at retention when idle
 #define RETENTION_MAX_NS (3600 * PQB_NS_PER_SEC)
 
 struct pqb_checkpoint_row {
@@ -247,7 +244,7 @@ static bool collect_users(struct pqb_store *s)
     PQB_LIST_FOREACH (it, &s->ledger->dirty)
         count++;
     if (cp->rows == NULL)
-        cp->rows = malloc(STEP_USERS_MAX * sizeof(*cp->rows));
+        cp->rows = malloc(s->config.checkpoint_users_max * sizeof(*cp->rows));
     if (cp->scratch == NULL)
         cp->scratch = malloc(PQB_BODY_MAX);
     cp->users = malloc((count + 1) * sizeof(struct pqb_ledger_user *));
@@ -481,14 +478,14 @@ static void end_users(struct pqb_store *s)
 static void step_users(struct pqb_store *s)
 {
     struct pqb_checkpoint *cp = &s->checkpoint;
-    uint64_t budget = STEP_BYTES_MAX;
+    uint64_t budget = s->config.checkpoint_bytes_max;
 
     if (cp->users == NULL && !collect_users(s))
         return;
     cp->row_count = 0;
     pqb_store_txn(s);
-    for (size_t i = cp->user_at; i < cp->user_count && cp->row_count < STEP_USERS_MAX && budget > 0;
-         i++)
+    for (size_t i = cp->user_at;
+         i < cp->user_count && cp->row_count < s->config.checkpoint_users_max && budget > 0; i++)
         write_user(s, cp->users[i], &budget);
     if (cp->row_count == 0)
         pqb_txn_abort(&s->txn);
@@ -509,8 +506,8 @@ static bool is_type(const MDB_val *value, enum pqb_record_type type)
            ((const uint8_t *)value->mv_data)[PQB_VALUE_HEADER_LEN] == type;
 }
 
-// Deletes up to STEP_DROP_MAX records <= G, never stopping inside a message. Says what it took and
-// where the journal now begins.
+// Deletes up to checkpoint_records_max records <= G, never stopping inside a message. Says what it
+// took and where the journal now begins.
 static bool drop_records(struct pqb_store *s, uint64_t *records, uint64_t *bytes,
                          uint64_t *messages)
 {
@@ -526,7 +523,7 @@ static bool drop_records(struct pqb_store *s, uint64_t *records, uint64_t *bytes
     while (rc == 0) {
         s->journal_first = pqb_key_u64(key.mv_data);
         if (s->journal_first > cp->upto ||
-            (*records >= STEP_DROP_MAX && !is_type(&value, PQB_RECORD_PART)))
+            (*records >= s->config.checkpoint_records_max && !is_type(&value, PQB_RECORD_PART)))
             break;
         ++*records;
         *bytes += value.mv_size + PQB_RECORD_OVERHEAD;

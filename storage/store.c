@@ -27,6 +27,9 @@ void pqb_store_config_default(struct pqb_store_config *config)
     config->journal_checkpoint_bytes = 64 * mib;
     config->journal_checkpoint_ns = 60 * PQB_NS_PER_SEC;
     config->journal_max_bytes = 256 * mib;
+    config->checkpoint_users_max = 256;
+    config->checkpoint_bytes_max = (uint32_t)(1 * mib);
+    config->checkpoint_records_max = 8192;
     config->batch_bytes_max = (uint32_t)(1 * mib);
     config->disk_soft_percent = 85;
     config->inbox_messages_max = 10000;
@@ -97,7 +100,8 @@ static int check_config(const struct pqb_store_config *config)
     if (config->path == NULL || config->shards == 0 || config->requests_max == 0 ||
         config->map_bytes < (size_t)1 << 20 || config->disk_soft_percent == 0 ||
         config->disk_soft_percent > 99 || config->batch_bytes_max == 0 ||
-        config->devices_per_user_max == 0)
+        config->devices_per_user_max == 0 || config->checkpoint_users_max == 0 ||
+        config->checkpoint_bytes_max == 0 || config->checkpoint_records_max == 0)
         return PQB_ERR_INVALID;
     return PQB_OK;
 }

@@ -50,8 +50,11 @@ struct pqb_store_config {
     uint64_t journal_checkpoint_bytes;  // a checkpoint begins at so much journal
     pqb_duration journal_checkpoint_ns; // or after so long with anything in it
     uint64_t journal_max_bytes;         // above it messages are refused with nack(storage)
-    uint32_t batch_bytes_max;           // a batch takes requests up to so many bytes
-    uint32_t disk_soft_percent;         // of the map; above it messages are refused
+    uint32_t checkpoint_users_max;   // one transaction of a checkpoint writes so many users' rows
+    uint32_t checkpoint_bytes_max;   // or moves so many bytes
+    uint32_t checkpoint_records_max; // or drops so many records
+    uint32_t batch_bytes_max;        // a batch takes requests up to so many bytes
+    uint32_t disk_soft_percent;      // of the map; above it messages are refused
 
     uint64_t inbox_messages_max, inbox_bytes_max; // per user
     uint64_t users_max;
