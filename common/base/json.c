@@ -158,6 +158,18 @@ void pqb_json_array_end(struct pqb_json *j)
     j->needs_comma = true;
 }
 
+void pqb_json_members(struct pqb_json *j, struct pqb_json *from)
+{
+    const char *text = pqb_json_text(from);
+
+    if (text == NULL) {
+        j->is_failed = true;
+    } else if (from->len > 0) {
+        begin_value(j, NULL);
+        append(j, text, from->len);
+    }
+}
+
 void pqb_json_text_n(struct pqb_json *j, const char *key, const char *text, size_t len)
 {
     begin_value(j, key);

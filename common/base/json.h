@@ -28,6 +28,9 @@ void pqb_json_object_end(struct pqb_json *j);
 void pqb_json_array_begin(struct pqb_json *j, const char *key);
 void pqb_json_array_end(struct pqb_json *j);
 
+// Members written into `from` outside of any object, into the object that is open in `j`.
+void pqb_json_members(struct pqb_json *j, struct pqb_json *from);
+
 // Bytes that are not UTF-8 become U+FFFD.
 void pqb_json_text_n(struct pqb_json *j, const char *key, const char *text, size_t len);
 void pqb_json_string(struct pqb_json *j, const char *key, const char *text);

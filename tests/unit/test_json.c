@@ -77,11 +77,31 @@ static void a_text_beyond_the_bound_fails_as_a_whole(void **state)
     pqb_json_fini(&j);
 }
 
+static void members_written_apart_join_an_object(void **state)
+{
+    struct pqb_json j, apart;
+
+    (void)state;
+    pqb_json_init(&j, 4096);
+    pqb_json_init(&apart, 4096);
+    pqb_json_object_begin(&j, NULL);
+    pqb_json_members(&j, &apart);
+    pqb_json_uint(&j, "a", 1);
+    pqb_json_uint(&apart, "b", 2);
+    pqb_json_uint(&apart, "c", 3);
+    pqb_json_members(&j, &apart);
+    pqb_json_object_end(&j);
+    assert_string_equal(pqb_json_text(&j), "{\"a\":1,\"b\":2,\"c\":3}");
+    pqb_json_fini(&apart);
+    pqb_json_fini(&j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nested_values_are_separated_by_commas),
         cmocka_unit_test(strings_are_escaped_and_bad_utf8_is_replaced),
+        cmocka_unit_test(members_written_apart_join_an_object),
         cmocka_unit_test(a_text_beyond_the_bound_fails_as_a_whole),
     };
 
