@@ -382,6 +382,19 @@ size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config 
     return count;
 }
 
+void pqb_config_take_reloadable(struct pqb_config *to, const struct pqb_config *from)
+{
+    for (size_t i = 0; i < pqb_option_count; i++) {
+        char value[PQB_OPTION_VALUE_MAX], why[256];
+
+        if (!pqb_options[i].is_reloadable)
+            continue;
+        PQB_ASSERT(pqb_options[i].type != PQB_OPTION_LISTEN); // setting it would append
+        pqb_option_format(&pqb_options[i], from, value);
+        PQB_ASSERT(pqb_option_set(&pqb_options[i], to, value, why, sizeof(why)));
+    }
+}
+
 // ------------------------------------------------------------------------------- for people
 
 static const char *metavar(enum pqb_option_type type)

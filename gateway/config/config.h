@@ -96,6 +96,9 @@ typedef void (*pqb_config_diff_fn)(void *ctx, const char *key, const char *befor
 size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config *after,
                        pqb_config_diff_fn fn, void *ctx);
 
+// Copies the options that a reload may change.
+void pqb_config_take_reloadable(struct pqb_config *to, const struct pqb_config *from);
+
 // "64MiB" and "10min", and back in the largest unit that divides. Parsers take exactly that: digits
 // and a unit, and return false for anything else and for what does not fit.
 PQB_MUST_USE bool pqb_config_parse_size(const char *text, uint64_t *bytes);

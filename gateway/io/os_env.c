@@ -13,7 +13,7 @@ pqb_tstamp pqb_os_now(pqb_tstamp *last)
     struct timespec ts;
     pqb_tstamp now;
 
-    PQB_ASSERT(clock_gettime(CLOCK_BOOTTIME, &ts) == 0);
+    PQB_ASSERT(clock_gettime(CLOCK_MONOTONIC, &ts) == 0);
     now = (pqb_tstamp)ts.tv_sec * PQB_NS_PER_SEC + (pqb_tstamp)ts.tv_nsec;
     if (now < *last)
         now = *last;

@@ -7,8 +7,8 @@
 #include "common/base/defs.h"
 #include "common/base/time.h"
 
-// Monotonic time that counts suspension too, so that retention and idle timeouts stay true on a
-// machine that sleeps. `last` is the caller's previous reading (start at 0); it never goes back.
+// Monotonic time, the clock that the store's writer reads too. `last` is the caller's previous
+// reading (start at 0); it never goes back.
 pqb_tstamp pqb_os_now(pqb_tstamp *last);
 
 pqb_wall_ms pqb_os_wall(void);

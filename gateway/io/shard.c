@@ -67,8 +67,7 @@ static bool post(void *ctx, uint32_t shard, const void *data, size_t len)
             return true;
         free(mail);
     }
-    s->config.io_counters[PQB_IO_MAIL_FULL]++;
-    return false;
+    return false; // the engine counts it
 }
 
 static bool may_login(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
@@ -124,7 +123,6 @@ static void open_letter(struct pqb_shard *s, struct pqb_letter *letter)
     if (letter->type == PQB_LETTER_MAIL) {
         struct mail *mail = PQB_CONTAINER_OF(letter, struct mail, letter);
 
-        s->config.io_counters[PQB_IO_MAIL_IN]++;
         pqb_engine_on_mail(s->engine, mail->data, mail->len, s->now);
         free(mail);
     } else {

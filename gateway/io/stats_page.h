@@ -35,8 +35,8 @@ struct pqb_stats_row {
 
 struct pqb_stats_column {
     char name[24]; // "shard.0", "writer", "process"
-    // When the turn that is under way began (ns of CLOCK_BOOTTIME); 0 between turns. A turn that is
-    // seconds old is a thread that hangs.
+    // When the turn that is under way began (ns of CLOCK_MONOTONIC); 0 between turns. A turn that
+    // is seconds old is a thread that hangs.
     _Atomic(uint64_t) busy_since;
 };
 
@@ -47,7 +47,7 @@ struct pqb_stats_header {
     uint32_t row_len, column_len; // bytes of one description
     uint64_t pid;
     pqb_wall_ms started_at;
-    _Atomic(uint64_t) heartbeat;  // ns of CLOCK_BOOTTIME; moves 4 times a second
+    _Atomic(uint64_t) heartbeat;  // ns of CLOCK_MONOTONIC; moves 4 times a second
     _Atomic(uint64_t) stopped_at; // wall ms of an orderly end; 0 before
 };
 

@@ -307,6 +307,21 @@ static void a_diff_tells_what_a_reload_may_change(void **state)
     assert_string_equal(seen, "shards:0:2:0;idle-timeout:10min:1min:1;");
 }
 
+static void a_reload_takes_only_what_is_reloadable(void **state)
+{
+    struct pqb_config running, fresh;
+    struct pqb_config_error error;
+
+    (void)state;
+    pqb_config_default(&running);
+    assert_int_equal(parse(&fresh, "shards = 2\nidle-timeout = 1min\ntoken-file = /t", &error),
+                     PQB_OK);
+    pqb_config_take_reloadable(&running, &fresh);
+    assert_int_equal(running.shards, 0);
+    assert_int_equal(running.idle_timeout, 60 * PQB_NS_PER_SEC);
+    assert_string_equal(running.token_file, "/t");
+}
+
 static void every_option_has_help_and_a_name_that_is_not_repeated(void **state)
 {
     (void)state;
@@ -332,6 +347,7 @@ int main(void)
         cmocka_unit_test(help_and_version_need_no_valid_configuration),
         cmocka_unit_test(what_is_printed_parses_back_to_the_same),
         cmocka_unit_test(a_diff_tells_what_a_reload_may_change),
+        cmocka_unit_test(a_reload_takes_only_what_is_reloadable),
         cmocka_unit_test(every_option_has_help_and_a_name_that_is_not_repeated),
     };
 

@@ -77,14 +77,6 @@ const char *ctl_life_name(enum ctl_life life)
     return "";
 }
 
-static pqb_tstamp boot_time(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (pqb_tstamp)ts.tv_sec * PQB_NS_PER_SEC + (pqb_tstamp)ts.tv_nsec;
-}
-
 static void look_for_hung_threads(const struct pqb_stats_snapshot *s, pqb_tstamp now,
                                   struct ctl_health *out)
 {
@@ -108,7 +100,7 @@ static void look_for_hung_threads(const struct pqb_stats_snapshot *s, pqb_tstamp
 
 void ctl_health_of(const struct pqb_stats_snapshot *s, struct ctl_health *out)
 {
-    const pqb_tstamp now = boot_time();
+    const pqb_tstamp now = cli_now();
     const uint64_t wall_s = (uint64_t)time(NULL);
 
     memset(out, 0, sizeof(*out));
