@@ -1,0 +1,201 @@
+// pqb listen: prints what comes. A message counts as taken when it has left through stdout; only
+// then is the cursor written. A crash between the two shows one message twice, never none.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/wire/frame.h"
+#include "tools/pqb/pqb.h"
+
+#define COMMAND        "pqb listen"
+#define LINE_MAX_BYTES (512u * 1024) // of JSON: a body of control characters grows sixfold
+
+struct listen {
+    struct link link;
+    uint64_t count; // 0: no limit
+    uint64_t printed;
+    bool is_json, is_broken; // stdout takes no more
+    struct pqb_json json;
+};
+
+static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_reason reason)
+{
+    link_on_state(&((struct listen *)ctx)->link, state, reason);
+}
+
+static bool is_text(const uint8_t *body, size_t len)
+{
+    const char *text = (const char *)body;
+
+    for (size_t i = 0; i < len;) {
+        const size_t n = body[i] < 0x80 ? 1 : printable_len(text + i, len - i);
+
+        if (n == 0)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static char text[(PQB_CLIENT_BODY_MAX + 2) / 3 * 4];
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i += 3) {
+        const size_t have = PQB_MIN(len - i, (size_t)3);
+        const uint32_t bits = (uint32_t)body[i] << 16 |
+                              (have > 1 ? (uint32_t)body[i + 1] << 8 : 0) |
+                              (have > 2 ? body[i + 2] : 0);
+
+        text[n++] = digits[bits >> 18];
+        text[n++] = digits[bits >> 12 & 63];
+        text[n++] = have > 1 ? digits[bits >> 6 & 63] : '=';
+        text[n++] = have > 2 ? digits[bits & 63] : '=';
+    }
+    pqb_json_text_n(j, "body_b64", text, n);
+}
+
+static void print_json(struct pqb_json *j, const struct pqb_client_message *m)
+{
+    const char *text;
+
+    pqb_json_clear(j);
+    pqb_json_object_begin(j, NULL);
+    pqb_json_uint(j, "iseq", m->iseq);
+    pqb_json_string(j, "from", m->from);
+    pqb_json_string(j, "device", m->device);
+    pqb_json_uint(j, "kind", m->kind);
+    pqb_json_uint(j, "time", m->time_ms);
+    if (is_text(m->body, m->len))
+        pqb_json_text_n(j, "body", (const char *)m->body, m->len);
+    else
+        add_base64(j, m->body, m->len);
+    pqb_json_object_end(j);
+    text = pqb_json_text(j);
+    if (text != NULL)
+        (void)puts(text);
+}
+
+static void print_text(const struct pqb_client_message *m)
+{
+    print_escaped(m->from, strlen(m->from));
+    (void)fputc('\t', stdout);
+    print_escaped((const char *)m->body, m->len);
+    (void)fputc('\n', stdout);
+}
+
+static int on_message(void *ctx, const struct pqb_client_message *m, uint64_t cursor)
+{
+    struct listen *l = ctx;
+
+    (void)cursor;
+    if (l->is_broken || (l->count > 0 && l->printed >= l->count))
+        return 1;
+    if (l->is_json)
+        print_json(&l->json, m);
+    else
+        print_text(m);
+    l->is_broken = fflush(stdout) != 0 || ferror(stdout) || (l->is_json && l->json.is_failed);
+    if (l->is_broken)
+        return 1;
+    l->printed++;
+    return 0;
+}
+
+static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
+{
+    (void)ctx;
+    switch (gap) {
+    case PQB_GAP_NEW_GENERATION: // no message was there
+        return;
+    case PQB_GAP_WAS_TAKEN:
+        fprintf(stderr, "%s: this state is older than what the device has taken before\n", COMMAND);
+        return;
+    default:
+        fprintf(stderr, "%s: positions %llu to %llu are gone: %s\n", COMMAND,
+                (unsigned long long)from, (unsigned long long)to,
+                gap == PQB_GAP_WAS_DAMAGED    ? "damaged"
+                : gap == PQB_GAP_WAS_RECALLED ? "recalled"
+                                              : "expired");
+        return;
+    }
+}
+
+static int run(struct listen *l)
+{
+    bool is_readable;
+    int status = CLI_EXIT_DONE;
+
+    while (!link_is_interrupted()) {
+        if (l->is_broken) {
+            fprintf(stderr, "%s: can't write to standard output: %s\n", COMMAND, strerror(errno));
+            return CLI_EXIT_FINDING;
+        }
+        if (l->count > 0 && l->printed >= l->count)
+            return CLI_EXIT_DONE;
+        // Listening for a while, without a number to reach, has worked when the gateway was there.
+        if (l->count == 0 && l->link.state == PQB_CLIENT_ONLINE &&
+            pqb_client_udp_now() >= l->link.deadline)
+            return CLI_EXIT_DONE;
+        if (!link_run(&l->link, -1, &is_readable, &status))
+            return status;
+    }
+    return CLI_EXIT_DONE;
+}
+
+int pqb_listen(int argc, char **argv)
+{
+    struct listen l = {0};
+    struct link_options o = {0};
+    const struct cli_option options[] = {
+        LINK_OPTIONS(&o),
+        {.name = "count",
+         .type = CLI_NUMBER,
+         .out = &l.count,
+         .value = "N",
+         .help = "stop after so many messages (default: go on)",
+         .min = 1},
+        {.name = "timeout",
+         .type = CLI_SECONDS,
+         .out = &o.timeout,
+         .value = "S",
+         .help = "stop after so many seconds (default: never); with --count that is a failure"},
+        {.name = "json",
+         .type = CLI_FLAG,
+         .out = &l.is_json,
+         .help = "a JSON object a line: iseq from device kind time body (or body_b64)"},
+    };
+    const struct cli_command command = {
+        .name = COMMAND,
+        .usage = "--server HOST:PORT --user USER --device DEVICE [--option VALUE]...",
+        .about =
+            "Prints each message as FROM<TAB>TEXT, control characters escaped. A message is "
+            "taken when it\nis printed; the next run goes on after it.\nExit status: 0 done; 1 "
+            "out of time or no gateway; 2 wrong use.",
+        .options = options,
+        .option_count = PQB_ARRAY_LEN(options),
+    };
+    const struct pqb_client_callbacks callbacks = {
+        .on_state = on_state, .on_message = on_message, .on_gap = on_gap};
+    size_t arg_count;
+    int status;
+
+    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
+    case CLI_SHOWN:
+        return CLI_EXIT_DONE;
+    case CLI_WRONG:
+        return CLI_EXIT_USAGE;
+    case CLI_GO:
+        break;
+    }
+    pqb_json_init(&l.json, LINE_MAX_BYTES);
+    status = link_open(&l.link, COMMAND, &o, &callbacks, &l);
+    if (status == CLI_EXIT_DONE)
+        status = run(&l);
+    link_close(&l.link);
+    pqb_json_fini(&l.json);
+    return status;
+}
