@@ -74,9 +74,9 @@ struct pqb_login {
 };
 
 struct pqb_outmsg {
-    struct pqb_list link; // outbox.queue by seq, or outbox.ephemeral
-    uint64_t seq;         // 0: ephemeral
-    uint64_t after;       // of the same conversation; 0 or no longer queued: none
+    struct pqb_list link;      // outbox.queue by seq, or outbox.ephemeral
+    uint64_t seq;              // 0: ephemeral
+    struct pqb_outmsg *leader; // the queued one before it in its conversation; NULL: none
     uint32_t to_hash;
     uint32_t len;
     uint16_t kind;
@@ -303,7 +303,8 @@ void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *
 // ---------------------------------------------------------------------------------- large.c
 
 void pqb_large_clear(struct pqb_client *c);
-void pqb_large_forget(struct pqb_client *c, const struct pqb_outmsg *m); // resolved
+void pqb_large_forget(struct pqb_client *c, const struct pqb_outmsg *m);       // resolved
+bool pqb_large_is_out(const struct pqb_client *c, const struct pqb_outmsg *m); // all pieces left
 void pqb_large_on_ack(struct pqb_client *c, const struct pqb_frame_frag_a *f, pqb_tstamp now);
 void pqb_large_on_reset(struct pqb_client *c, uint32_t id, pqb_tstamp now);
 void pqb_large_on_nack(struct pqb_client *c, const struct pqb_outmsg *m, pqb_tstamp now);

@@ -78,6 +78,17 @@ static bool open_slot(struct pqb_client *c, struct pqb_large *l, struct pqb_outm
     return true;
 }
 
+bool pqb_large_is_out(const struct pqb_client *c, const struct pqb_outmsg *m)
+{
+    for (unsigned i = 0; i < PQB_CLIENT_LARGE_MAX; i++) {
+        const struct pqb_large *l = &c->outbox.large[i];
+
+        if (l->msg == m)
+            return pqb_frag_out_next(&l->pieces) < 0;
+    }
+    return false;
+}
+
 static bool is_open(const struct pqb_client *c, const struct pqb_outmsg *m)
 {
     for (unsigned i = 0; i < PQB_CLIENT_LARGE_MAX; i++) {

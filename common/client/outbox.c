@@ -93,21 +93,21 @@ static struct pqb_outmsg *make(const struct pqb_client_pending *p, uint64_t seq)
 
 // The latest queued message to the same recipient. Equal hashes of two names only order more than
 // is needed.
-static uint64_t predecessor(const struct pqb_outbox *o, uint32_t to_hash)
+static struct pqb_outmsg *leader_for(const struct pqb_outbox *o, uint32_t to_hash)
 {
-    for (const struct pqb_list *it = o->queue.prev; it != &o->queue; it = it->prev) {
-        const struct pqb_outmsg *m = outmsg_of(it);
+    for (struct pqb_list *it = o->queue.prev; it != &o->queue; it = it->prev) {
+        struct pqb_outmsg *m = outmsg_of(it);
 
         if (m->to_hash == to_hash)
-            return m->seq;
+            return m;
     }
-    return 0;
+    return NULL;
 }
 
 static void append(struct pqb_outbox *o, struct pqb_outmsg *m)
 {
     PQB_ASSERT(m->seq >= o->next_seq);
-    m->after = predecessor(o, m->to_hash);
+    m->leader = leader_for(o, m->to_hash);
     pqb_list_push_back(&o->queue, &m->link);
     if (o->unmapped == &o->queue)
         o->unmapped = &m->link;
@@ -184,8 +184,10 @@ static void resolve(struct pqb_client *c, struct pqb_outmsg *m, pqb_tstamp now)
     for (struct pqb_list *it = m->link.next; it != &o->queue; it = it->next) {
         struct pqb_outmsg *next = outmsg_of(it);
 
-        if (next->after == m->seq) {
-            next->after = m->after;
+        if (next->leader == m) {
+            next->leader = m->leader;
+            if (next->is_abandoned)
+                pqb_attempt_ask_by(&o->skip, now);
             break;
         }
     }
@@ -375,13 +377,11 @@ void pqb_outbox_on_session(struct pqb_client *c)
 void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *m,
                            struct pqb_frame *out)
 {
-    const bool has_predecessor = m->after != 0 && pqb_outbox_find(c, m->after) != NULL;
-
     *out = (struct pqb_frame){.type = PQB_FRAME_MSG_R};
     out->msg_r = (struct pqb_frame_msg_r){
         .seq = m->seq,
         .low = c->outbox.low_durable,
-        .after = has_predecessor ? m->after : 0,
+        .after = m->leader != NULL ? m->leader->seq : 0,
         .flags = m->seq == 0 ? PQB_MSG_EPHEMERAL : 0,
         .kind = m->kind,
         .to = {m->content, m->to_len},
@@ -424,6 +424,38 @@ static void count_sent(struct pqb_client *c, struct pqb_outmsg *m)
     m->is_fresh = false;
 }
 
+// The gateway holds a message until the one it follows has come, so one that leaves before all of
+// its leader has left only takes up the window, and may keep the leader itself from leaving.
+static bool may_leave(const struct pqb_client *c, const struct pqb_outmsg *m)
+{
+    const struct pqb_outmsg *leader = m->leader;
+    const struct pqb_sent *item;
+
+    if (leader == NULL)
+        return true;
+    if (leader->is_large)
+        return pqb_large_is_out(c, leader);
+    item = leader->is_mapped ? pqb_sent_map_find(&c->outbox.sent, leader->seq) : NULL;
+    return item != NULL && item->transmissions > 0 && !item->is_lost;
+}
+
+// The lowest message that is to be sent (again) and may leave; NULL: none.
+static struct pqb_sent *next_item(const struct pqb_client *c)
+{
+    const struct pqb_sent_map *sent = &c->outbox.sent;
+
+    if (sent->lost_count == 0 && c->outbox.unsent_count == 0)
+        return NULL;
+    for (uint32_t i = sent->settled; i < sent->count; i++) {
+        struct pqb_sent *item = pqb_sent_map_at(sent, i);
+
+        if ((item->transmissions == 0 || item->is_lost) &&
+            may_leave(c, (const struct pqb_outmsg *)(uintptr_t)item->aux))
+            return item;
+    }
+    return NULL;
+}
+
 size_t pqb_outbox_write(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now)
 {
     struct pqb_outbox *o = &c->outbox;
@@ -434,7 +466,8 @@ size_t pqb_outbox_write(struct pqb_client *c, uint8_t *out, size_t room, pqb_tst
     if (o->epoch == 0 || now < o->hold_until)
         return 0;
     map_more(c);
-    while ((item = pqb_sent_map_next(&o->sent)) != NULL) {
+    (void)pqb_sent_map_next(&o->sent); // steps over what is settled
+    while ((item = next_item(c)) != NULL) {
         struct pqb_outmsg *m = (struct pqb_outmsg *)(uintptr_t)item->aux;
 
         pqb_outbox_fill_frame(c, m, &frame);
@@ -474,6 +507,19 @@ size_t pqb_outbox_write_ephemeral(struct pqb_client *c, uint8_t *out, size_t roo
     return used;
 }
 
+// Whoever follows a skipped message goes ahead at once, also past what that one had to follow. So a
+// message is given up only after its leader, or together with it.
+static bool may_skip(const struct pqb_ranges *seqs, const struct pqb_outmsg *m)
+{
+    if (m->leader == NULL)
+        return true;
+    for (size_t i = 0; i < seqs->count; i++) {
+        if (seqs->at[i].first == m->leader->seq)
+            return true;
+    }
+    return false;
+}
+
 size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now)
 {
     struct pqb_outbox *o = &c->outbox;
@@ -489,10 +535,10 @@ size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pq
 
         if (seqs->count == PQB_SKIP_MAX || m->seq >= o->low_durable + PQB_SEQ_WINDOW)
             break;
-        if (m->is_abandoned)
+        if (m->is_abandoned && may_skip(seqs, m))
             seqs->at[seqs->count++] = (struct pqb_range){m->seq, m->seq};
     }
-    if (seqs->count == 0) {
+    if (seqs->count == 0) { // asked again when a leader is resolved
         pqb_attempt_done(&o->skip);
         return 0;
     }
@@ -532,7 +578,7 @@ pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c)
     if (o->epoch == 0)
         return PQB_NEVER;
     at = PQB_MIN(o->skip.at, pqb_sent_map_deadline(&o->sent, &c->channel, o->jitter));
-    if (o->sent.lost_count > 0 || o->unsent_count > 0 || may_map_more(o, pqb_outbox_low(c)))
+    if (may_map_more(o, pqb_outbox_low(c)) || next_item(c) != NULL)
         at = PQB_MIN(at, PQB_MAX(o->hold_until, pqb_client_may_send_at(c, o->refused_len)));
     return at;
 }

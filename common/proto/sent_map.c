@@ -77,14 +77,14 @@ static uint32_t lower_bound(const struct pqb_sent_map *m, uint64_t key)
     return low;
 }
 
-struct pqb_sent *pqb_sent_map_find(struct pqb_sent_map *m, uint64_t key)
+struct pqb_sent *pqb_sent_map_find(const struct pqb_sent_map *m, uint64_t key)
 {
     const uint32_t index = lower_bound(m, key);
 
     return index < m->count && item_at(m, index)->key == key ? item_at(m, index) : NULL;
 }
 
-struct pqb_sent *pqb_sent_map_at(struct pqb_sent_map *m, uint32_t index)
+struct pqb_sent *pqb_sent_map_at(const struct pqb_sent_map *m, uint32_t index)
 {
     PQB_ASSERT(index < m->count);
     return item_at(m, index);

@@ -56,8 +56,8 @@ void pqb_sent_map_fini(struct pqb_sent_map *m,
 // Appends a key above every other one. PQB_ERR_FULL at PQB_SENT_MAX, PQB_ERR_NOMEM.
 PQB_MUST_USE int pqb_sent_map_push(struct pqb_sent_map *m, uint64_t key, uint64_t aux);
 
-struct pqb_sent *pqb_sent_map_find(struct pqb_sent_map *m, uint64_t key); // NULL if not held
-struct pqb_sent *pqb_sent_map_at(struct pqb_sent_map *m, uint32_t index); // 0 = lowest key
+struct pqb_sent *pqb_sent_map_find(const struct pqb_sent_map *m, uint64_t key); // NULL if not held
+struct pqb_sent *pqb_sent_map_at(const struct pqb_sent_map *m, uint32_t index); // 0 = lowest key
 
 // Next item to transmit: lost ones first, then those never sent, lowest key first; NULL: none.
 struct pqb_sent *pqb_sent_map_next(struct pqb_sent_map *m);
