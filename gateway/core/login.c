@@ -365,7 +365,8 @@ static void start_session(struct pqb_engine *e, struct pqb_session *s,
     s->low = s->epoch != 0 ? PQB_MAX(h->low, d->low) : 0;
     memcpy(s->device, h->device, h->device_len);
     s->device_len = h->device_len;
-    s->cursor = s->queued_upto = h->preview_cursor;
+    // Since the preview others may have acknowledged what this device would have begun with.
+    s->cursor = s->queued_upto = PQB_MAX(h->preview_cursor, d->cursor);
     // Where a device starts is not an acknowledgement; what its client says it took is one.
     s->cursor_durable = h->cursor == s->cursor ? PQB_MIN(d->cursor, s->cursor) : s->cursor;
     s->allowed_upto = h->is_pull ? s->cursor : UINT64_MAX;
