@@ -13,24 +13,30 @@
 static_assert(PQB_COOKIE_LEN == 8 + 16, "minting time and MAC");
 static_assert(PQB_RECEIPT_LEN == TAG_LEN + 8, "tag and masked iseq");
 
-// `label` keeps the keys apart; the rest of the secret is hashed under its first sixteen bytes.
-static void derive(uint8_t out[16], const char *label, const uint8_t *secret, size_t secret_len)
+enum purpose {
+    COOKIE = 1,
+    RESET = 2,
+    RECEIPT_MAC = 3,
+    RECEIPT_MASK = 4
+};
+
+// The rest of the secret, behind the purpose, is hashed under its first sixteen bytes.
+static void derive(uint8_t out[16], enum purpose purpose, const uint8_t *secret, size_t secret_len)
 {
-    uint8_t buffer[8 + SECRET_MAX] = {0};
+    uint8_t buffer[1 + SECRET_MAX] = {(uint8_t)purpose};
     const size_t rest = secret_len - PQB_SIPHASH_KEY_LEN;
 
-    memcpy(buffer, label, strlen(label));
-    memcpy(buffer + 8, secret + PQB_SIPHASH_KEY_LEN, rest);
-    pqb_siphash24_128(secret, buffer, 8 + rest, out);
+    memcpy(buffer + 1, secret + PQB_SIPHASH_KEY_LEN, rest);
+    pqb_siphash24_128(secret, buffer, 1 + rest, out);
 }
 
 void pqb_token_keys_derive(struct pqb_token_keys *k, const uint8_t *secret, size_t secret_len)
 {
     PQB_ASSERT(secret_len >= PQB_SIPHASH_KEY_LEN && secret_len <= SECRET_MAX);
-    derive(k->cookie, "cookie", secret, secret_len);
-    derive(k->reset, "reset", secret, secret_len);
-    derive(k->receipt_mac, "rcpt mac", secret, secret_len);
-    derive(k->receipt_mask, "rcpt msk", secret, secret_len);
+    derive(k->cookie, COOKIE, secret, secret_len);
+    derive(k->reset, RESET, secret, secret_len);
+    derive(k->receipt_mac, RECEIPT_MAC, secret, secret_len);
+    derive(k->receipt_mask, RECEIPT_MASK, secret, secret_len);
 }
 
 static void cookie_mac(const struct pqb_token_keys *k, const struct pqb_addr *addr,
