@@ -5,9 +5,11 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 
+#define REORDER_MIN_NS (1 * PQB_NS_PER_MS)
+
 void pqb_sent_map_init(struct pqb_sent_map *m)
 {
-    *m = (struct pqb_sent_map){0};
+    *m = (struct pqb_sent_map){.detect_at = PQB_NEVER};
 }
 
 static struct pqb_sent *item_at(const struct pqb_sent_map *m, uint32_t index)
@@ -166,11 +168,20 @@ static void set_lost(struct pqb_sent_map *m, struct pqb_sent *item)
     unsettle(m, item);
 }
 
-// Marks lost what was sent PQB_SENT_REORDER or more datagrams before one that arrived.
+// How long what was overtaken may still be answered after what overtook it (RFC 8985 6.2 step 4).
+static pqb_duration reorder_window(const struct pqb_channel *c)
+{
+    return PQB_MAX(c->rtt.srtt / 4, REORDER_MIN_NS);
+}
+
+// Marks lost what was sent PQB_SENT_REORDER or more datagrams before one that arrived, and has had
+// its time; notes when the next one will have had it.
 static void detect_lost(struct pqb_sent_map *m, struct pqb_channel *c, pqb_tstamp now)
 {
+    const pqb_duration patience = m->acked_rtt + reorder_window(c);
     uint64_t lowest = UINT64_MAX;
 
+    m->detect_at = PQB_NEVER;
     if (m->acked_order < m->flight_order + PQB_SENT_REORDER || flight_count(m) == 0)
         return;
     for (uint32_t i = 0; i < m->count; i++) {
@@ -180,11 +191,14 @@ static void detect_lost(struct pqb_sent_map *m, struct pqb_channel *c, pqb_tstam
         // in flight it waits for its answer, and the timer watches over it.
         if (!is_in_flight(item) || item->has_more || item->bytes == 0)
             continue;
-        if (item->order + PQB_SENT_REORDER <= m->acked_order) {
+        const bool is_overtaken = item->order + PQB_SENT_REORDER <= m->acked_order;
+        if (is_overtaken && pqb_elapsed(item->sent_at, now) >= patience) {
             pqb_cc_on_lost(&c->cc, item->bytes, item->sent_at, now);
             set_lost(m, item);
         } else {
             lowest = PQB_MIN(lowest, item->order);
+            if (is_overtaken)
+                m->detect_at = PQB_MIN(m->detect_at, item->sent_at + patience);
         }
     }
     // None judged: whatever comes into flight later has a higher order than all that arrived.
@@ -215,8 +229,10 @@ static bool settle(struct pqb_sent_map *m, struct pqb_sent *item, struct pqb_cha
         return false;
     if (is_in_flight(item)) {
         pqb_cc_on_acked(&c->cc, item->bytes, item->sent_at);
-        if (speaks_of_last_transmission(item, &c->rtt, now))
-            m->acked_order = PQB_MAX(m->acked_order, item->order);
+        if (item->order > m->acked_order && speaks_of_last_transmission(item, &c->rtt, now)) {
+            m->acked_order = item->order;
+            m->acked_rtt = pqb_elapsed(item->sent_at, now);
+        }
     }
     if (item->transmissions > 0)
         m->unacked_count--;
@@ -338,12 +354,18 @@ static pqb_duration timeout(const struct pqb_sent_map *m, const struct pqb_chann
     return rto + (pqb_duration)((double)rto * 0.25 * jitter);
 }
 
+static pqb_tstamp timeout_at(const struct pqb_sent_map *m, const struct pqb_channel *c,
+                             double jitter)
+{
+    return pqb_tstamp_add(m->timer_from, timeout(m, c, jitter));
+}
+
 pqb_tstamp pqb_sent_map_deadline(const struct pqb_sent_map *m, const struct pqb_channel *c,
                                  double jitter)
 {
     if (flight_count(m) == 0)
         return PQB_NEVER;
-    return pqb_tstamp_add(m->timer_from, timeout(m, c, jitter));
+    return PQB_MIN(m->detect_at, timeout_at(m, c, jitter));
 }
 
 static pqb_tstamp oldest_sent_at(const struct pqb_sent_map *m)
@@ -394,9 +416,16 @@ enum pqb_sent_verdict pqb_sent_map_on_timeout(struct pqb_sent_map *m, struct pqb
 {
     if (flight_count(m) == 0)
         return PQB_SENT_WAIT;
+    if (now >= m->detect_at) {
+        const uint32_t lost_before = m->lost_count;
+
+        detect_lost(m, c, now);
+        if (m->lost_count > lost_before)
+            return PQB_SENT_RETRY;
+    }
     // Progress of others may have started the timer before the oldest in flight was sent.
     m->timer_from = PQB_MAX(m->timer_from, oldest_sent_at(m));
-    if (now < pqb_sent_map_deadline(m, c, jitter))
+    if (now < timeout_at(m, c, jitter))
         return PQB_SENT_WAIT;
 
     const pqb_tstamp upto = now - timeout(m, c, jitter);

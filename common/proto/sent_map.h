@@ -1,7 +1,8 @@
 // What was sent and is not acknowledged yet: a ring of at most PQB_SENT_MAX items in the order of
 // their key (a client's seq, the gateway's iseq). Decides what to send again and when: fast
-// retransmit after three later ones (RFC 9002 6.1.1 in spirit), timeout otherwise. One timer serves
-// the whole map. The owner keeps the content; an item is 40 bytes.
+// retransmit when three later datagrams have overtaken one and it had a little longer than they to
+// be answered (RFC 8985: answers within a turn, and ways, reorder), timeout otherwise. One timer
+// serves the whole map. The owner keeps the content; an item is 40 bytes.
 //
 // An item too large for one datagram is one item all the same; its bytes are those of its pieces in
 // flight (the _part functions).
@@ -44,7 +45,9 @@ struct pqb_sent_map {
     uint32_t lost_count;    // of those unacked
     uint32_t unacked_count; // in flight or lost
     uint64_t acked_order;   // highest order acknowledged
+    pqb_duration acked_rtt; // and how long after it was sent
     uint64_t flight_order;  // no item in flight has a lower order
+    pqb_tstamp detect_at;   // when one overtaken counts as lost unless it is answered before
     unsigned backoffs;      // timeouts in a row
     pqb_tstamp timer_from;  // the timeout counts from here: first in flight or last progress
 };
@@ -99,7 +102,7 @@ void pqb_sent_map_on_done(struct pqb_sent_map *m, uint64_t key, struct pqb_chann
 void pqb_sent_map_mark_all_lost(struct pqb_sent_map *m, struct pqb_channel *c);
 void pqb_sent_map_mark_lost(struct pqb_sent_map *m, struct pqb_sent *item, struct pqb_channel *c);
 
-// When the retransmission timer fires; PQB_NEVER when nothing is in flight.
+// When pqb_sent_map_on_timeout is due; PQB_NEVER when nothing is in flight.
 // `jitter` in [0, 1) spreads it over +25 %; pqb_sent_map_on_timeout must get the same.
 pqb_tstamp pqb_sent_map_deadline(const struct pqb_sent_map *m, const struct pqb_channel *c,
                                  double jitter);

@@ -134,12 +134,52 @@ static void three_later_datagrams_make_a_loss(void **state)
     pqb_sent_map_on_received_range(&f.map, 6, 15, &f.channel, 100 * MS);
     assert_int_equal(f.map.lost_count, 0); // two later ones may be mere reordering
     assert_int_equal(f.channel.cc.window, PQB_CC_WINDOW_INITIAL);
+    assert_int_equal(pqb_sent_map_deadline(&f.map, &f.channel, 0), 1100 * MS);
     pqb_sent_map_on_received(&f.map, 18, &f.channel, 101 * MS);
+    assert_int_equal(f.map.lost_count, 0); // the answers may have crossed: a millisecond of grace
+    assert_int_equal(pqb_sent_map_deadline(&f.map, &f.channel, 0), 102 * MS);
+    assert_int_equal(pqb_sent_map_on_timeout(&f.map, &f.channel, 0, 102 * MS - 1), PQB_SENT_WAIT);
+    assert_int_equal(pqb_sent_map_on_timeout(&f.map, &f.channel, 0, 102 * MS), PQB_SENT_RETRY);
     assert_int_equal(f.map.lost_count, 5);
+    assert_int_equal(f.map.backoffs, 0);
     assert_int_equal(next_key(&f), 1);
     assert_int_equal(f.channel.cc.in_flight, 400); // 16, 17, 19, 20
     assert_int_equal(f.channel.cc.window, PQB_CC_WINDOW_INITIAL / 2);
     assert_false(pqb_sent_map_find(&f.map, 16)->is_lost);
+    end(&f);
+}
+
+static void answers_that_cross_make_no_loss(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    pqb_rtt_sample(&f.channel.rtt, 80 * MS);
+    push(&f, 1, 5);
+    send_datagrams(&f, 5, 1, 100, 5 * MS);
+    for (uint64_t key = 5; key >= 2; key--)
+        pqb_sent_map_on_done(&f.map, key, &f.channel, 90 * MS);
+    assert_int_equal(f.map.lost_count, 0);
+    assert_int_equal(pqb_sent_map_deadline(&f.map, &f.channel, 0), 110 * MS); // a quarter of 80
+    pqb_sent_map_on_done(&f.map, 1, &f.channel, 109 * MS);
+    assert_int_equal(f.channel.cc.in_flight, 0);
+    assert_true(f.channel.cc.window >= PQB_CC_WINDOW_INITIAL);
+    end(&f);
+}
+
+static void what_had_its_time_is_lost_at_once(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    pqb_rtt_sample(&f.channel.rtt, 80 * MS);
+    push(&f, 1, 4);
+    send_datagrams(&f, 1, 1, 100, 5 * MS);
+    send_datagrams(&f, 3, 1, 100, 25 * MS);
+    pqb_sent_map_on_done(&f.map, 4, &f.channel, 105 * MS); // 80 after it left, and 20 of grace
+    assert_int_equal(f.map.lost_count, 1);
     end(&f);
 }
 
@@ -317,6 +357,7 @@ static void progress_ends_the_row_of_timeouts(void **state)
     send_datagrams(&f, 10, 2, 600, 0);
     assert_int_equal(pqb_sent_map_on_timeout(&f.map, &f.channel, 0, 1000 * MS), PQB_SENT_RETRY);
     pqb_sent_map_on_received(&f.map, 17, &f.channel, 1500 * MS);
+    assert_int_equal(pqb_sent_map_on_timeout(&f.map, &f.channel, 0, 1501 * MS), PQB_SENT_RETRY);
     assert_int_equal(f.map.backoffs, 0);
     assert_int_equal(f.map.lost_count, 12); // 1-4 by the timeout, 5-12 by the ninth datagram
     assert_int_equal(f.channel.cc.window, (PQB_CC_WINDOW_INITIAL + 600) / 2);
@@ -532,6 +573,8 @@ int main(void)
         cmocka_unit_test(it_holds_256_items),
         cmocka_unit_test(lost_items_go_before_new_ones),
         cmocka_unit_test(three_later_datagrams_make_a_loss),
+        cmocka_unit_test(answers_that_cross_make_no_loss),
+        cmocka_unit_test(what_had_its_time_is_lost_at_once),
         cmocka_unit_test(items_that_shared_a_datagram_do_not_condemn_each_other),
         cmocka_unit_test(a_late_answer_to_the_first_transmission_condemns_nobody),
         cmocka_unit_test(the_cursor_takes_everything_below_it),
