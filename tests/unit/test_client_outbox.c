@@ -226,7 +226,7 @@ static void a_transient_nack_is_retried_after_its_time(void **state)
     fake_advance(&f, FAKE_SECOND / 2 + 1);
     assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 1);
     assert_int_equal(fake_event_count(&f, FAKE_RECEIPT), 0);
-    answer(nack(id, 200, 0)); // a reason of a newer gateway is treated as busy
+    answer(nack(id, 200, 0));              // a reason of a newer gateway is treated as busy
     fake_advance(&f, FAKE_SECOND * 5 / 4); // the timeout and up to a quarter more
     assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 2);
 }
