@@ -255,13 +255,15 @@ static int replay_record(struct file_store *f, const struct record *r, uint64_t 
     struct pqb_client_pending pending;
     struct pqb_reader_cursor in;
     char to[PQB_USER_MAX + 1];
+    uint64_t next_seq;
     int err;
 
     pqb_rcur_init(&in, r->payload, r->payload_len);
     switch (r->type) {
     case RECORD_STATE:
         f->saved.epoch = pqb_rcur_u32(&in);
-        f->saved.next_seq = PQB_MAX(f->saved.next_seq, pqb_rcur_u64(&in));
+        next_seq = pqb_rcur_u64(&in);
+        f->saved.next_seq = PQB_MAX(f->saved.next_seq, next_seq);
         f->saved.cursor = pqb_rcur_u64(&in);
         break;
     case RECORD_PUT:
