@@ -12,6 +12,14 @@ static const struct {
 } commands[] = {
     {"stats", ctl_stats, "the counters; works on a hung or dead gateway too"},
     {"top", ctl_top, "the telling counters, live"},
+    {"status", ctl_status, "whether the gateway answers, and how it is"},
+    {"sessions", ctl_sessions, "who is logged in"},
+    {"user", ctl_user, "a user's inbox and devices"},
+    {"inbox", ctl_inbox, "the messages that wait for a user"},
+    {"kick", ctl_kick, "end the sessions of a user or a device"},
+    {"drain", ctl_drain, "end all sessions and stop the gateway"},
+    {"reload", ctl_reload, "read configuration and tokens again"},
+    {"checkpoint", ctl_checkpoint, "begin a checkpoint now"},
 };
 
 #define WORDS_MAX 64

@@ -66,9 +66,31 @@ static void print_head(const struct pqb_stats_snapshot *s)
     printf("%s%s\n", health.note[0] != '\0' ? ": " : "", health.note);
 }
 
+// What says most about a gateway, for --telling; other rows show there only as alarms.
+static const char *const telling[] = {
+    "msg.accepted",         "msg.stored",        "msg.delivered",       "msg.duplicate",
+    "session.current",      "session.opened",    "retransmit.messages", "off.pages",
+    "udp.datagrams_in",     "udp.datagrams_out", "udp.bytes_in",        "udp.bytes_out",
+    "commit.count",         "commit.messages",   "checkpoint.count",    "store.journal_bytes",
+    "store.map_used_bytes", "process.rss_bytes", "process.cpu_us",
+};
+
+static bool is_telling(const char *name)
+{
+    for (size_t i = 0; i < PQB_ARRAY_LEN(telling); i++) {
+        if (strcmp(name, telling[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct format {
+    bool is_json, is_prom, is_telling;
+};
+
 // Rates are over `seconds` since `before`; without one, over the whole life.
 static void print_table(const struct pqb_stats_snapshot *s, const struct pqb_stats_snapshot *before,
-                        double seconds)
+                        double seconds, bool is_telling_only)
 {
     size_t alarms = 0;
 
@@ -82,6 +104,8 @@ static void print_table(const struct pqb_stats_snapshot *s, const struct pqb_sta
         const bool is_alarm = row->kind == PQB_STATS_ALARM && value > 0;
         char rate[32] = "";
 
+        if (is_telling_only && !is_alarm && !is_telling(row->name))
+            continue;
         if (row->kind != PQB_STATS_GAUGE && seconds > 0 && value >= old)
             (void)snprintf(rate, sizeof(rate), "%.1f", (double)(value - old) / seconds);
         printf("%c %-32s %16" PRIu64 " %12s  %s\n", is_alarm ? '!' : ' ', row->name, value, rate,
@@ -93,17 +117,18 @@ static void print_table(const struct pqb_stats_snapshot *s, const struct pqb_sta
 }
 
 static void print(const struct pqb_stats_snapshot *s, const struct pqb_stats_snapshot *before,
-                  double seconds, bool is_json, bool is_prom)
+                  double seconds, const struct format *format)
 {
     struct ctl_health health;
 
-    if (is_json) {
+    if (format->is_json) {
         print_json(s);
-    } else if (is_prom) {
+    } else if (format->is_prom) {
         print_prom(s);
     } else {
         ctl_health_of(s, &health);
-        print_table(s, before, before != NULL ? seconds : (double)health.uptime_s);
+        print_table(s, before, before != NULL ? seconds : (double)health.uptime_s,
+                    format->is_telling);
     }
     (void)fflush(stdout);
 }
@@ -116,22 +141,22 @@ static void sleep_ns(pqb_duration ns)
     (void)nanosleep(&ts, NULL);
 }
 
-static int watch(const struct ctl_place *place, pqb_duration every, bool is_json, bool is_prom)
+static int watch(const struct ctl_place *place, pqb_duration every, const struct format *format)
 {
     struct pqb_stats_snapshot before, s;
 
     if (!ctl_stats_read(place, &before))
         return CLI_EXIT_FINDING;
-    print(&before, NULL, 0, is_json, is_prom);
+    print(&before, NULL, 0, format);
     for (;;) {
         sleep_ns(every);
         if (!ctl_stats_read(place, &s))
             break;
-        if (!is_json)
+        if (!format->is_json)
             putchar('\n');
         // After a restart the numbers begin anew: nothing to compare with.
         print(&s, s.pid == before.pid ? &before : NULL, (double)every / (double)PQB_NS_PER_SEC,
-              is_json, is_prom);
+              format);
         pqb_stats_snapshot_fini(&before);
         before = s;
         if (ferror(stdout) != 0)
@@ -145,12 +170,19 @@ int ctl_stats(int argc, char **argv)
 {
     struct ctl_place place;
     struct pqb_stats_snapshot s;
-    bool is_json = false, is_prom = false;
+    struct format format = {.is_json = false};
     pqb_duration every = 0;
     size_t arg_count;
     const struct cli_option options[] = {
-        {.name = "json", .type = CLI_FLAG, .out = &is_json, .help = "one JSON object"},
-        {.name = "prom", .type = CLI_FLAG, .out = &is_prom, .help = "Prometheus text format"},
+        {.name = "json", .type = CLI_FLAG, .out = &format.is_json, .help = "one JSON object"},
+        {.name = "prom",
+         .type = CLI_FLAG,
+         .out = &format.is_prom,
+         .help = "Prometheus text format"},
+        {.name = "telling",
+         .type = CLI_FLAG,
+         .out = &format.is_telling,
+         .help = "the most telling counters, and alarms, only"},
         {.name = "watch",
          .type = CLI_SECONDS,
          .out = &every,
@@ -160,7 +192,7 @@ int ctl_stats(int argc, char **argv)
     };
     const struct cli_command command = {
         .name = "pqbctl stats",
-        .usage = "[--json|--prom] [--watch S] [--data DIR]",
+        .usage = "[--json|--prom|--telling] [--watch S] [--data DIR]",
         .about = "Prints every counter of the gateway. Reads its mapped page only: costs the\n"
                  "gateway nothing and works on one that hangs or has died.",
         .options = options,
@@ -176,13 +208,13 @@ int ctl_stats(int argc, char **argv)
     case CLI_GO:
         break;
     }
-    if (is_json && is_prom)
+    if (format.is_json && format.is_prom)
         return cli_wrong(command.name, "--json and --prom exclude each other", NULL);
     if (every > 0)
-        return watch(&place, every, is_json, is_prom);
+        return watch(&place, every, &format);
     if (!ctl_stats_read(&place, &s))
         return CLI_EXIT_FINDING;
-    print(&s, NULL, 0, is_json, is_prom);
+    print(&s, NULL, 0, &format);
     pqb_stats_snapshot_fini(&s);
     return CLI_EXIT_DONE;
 }
