@@ -35,7 +35,7 @@ struct pqb_drain {
     bool has_begun, is_chain_under_way;
     bool has_told_all; // every shard's engine has been asked to drain
     uint64_t sessions; // counted by the present round
-    pqb_tstamp deadline;
+    pqb_tstamp begun_at, deadline;
 };
 
 struct pqb_daemon {

@@ -15,8 +15,9 @@
 #include "gateway/admin/settings.h"
 #include "gateway/io/os_env.h"
 
-#define TICK_US        250000 // the page's heartbeat
-#define DRAIN_CHECK_US 50000  // also the time that the last kicks have to leave
+#define TICK_US          250000 // the page's heartbeat
+#define SECOND_SIGNAL_NS (200 * PQB_NS_PER_MS)
+#define DRAIN_CHECK_US   50000 // also the time that the last kicks have to leave
 
 // ---------------------------------------------------------------------------------------- pulse
 
@@ -222,7 +223,8 @@ void pqb_daemon_drain(struct pqb_daemon *d)
         return;
     pqb_log(PQB_LOG_INFO, "draining");
     d->drain.has_begun = true;
-    d->drain.deadline = pqb_tstamp_add(pqb_os_now(&d->now), d->config.drain_timeout);
+    d->drain.begun_at = pqb_os_now(&d->now);
+    d->drain.deadline = pqb_tstamp_add(d->drain.begun_at, d->config.drain_timeout);
     d->process_column[PQB_ROWS_PROCESS + PQB_PROCESS_DRAINING] = 1;
     (void)event_add(d->drain_timer, &every);
     start_drain_round(d);
@@ -240,6 +242,9 @@ static void on_signal(evutil_socket_t signal_number, short what, void *arg)
         return;
     }
     if (d->drain.has_begun) {
+        // timeout(1) and terminals signal the process and then its group: that is one wish.
+        if (pqb_elapsed(d->drain.begun_at, pqb_os_now(&d->now)) < SECOND_SIGNAL_NS)
+            return;
         // The journal is safe whenever this happens; only sessions are cut off unsaid.
         pqb_log(PQB_LOG_WARN, "second signal, stopping at once");
         _exit(PQB_DAEMON_FAILED);
