@@ -184,6 +184,20 @@ static void a_late_piece_is_known_for_eight_wholes(void **state)
     pqb_frag_in_fini(&r.in);
 }
 
+static void a_forgotten_whole_is_collected_again(void **state)
+{
+    const struct pqb_frag_out f = sender(7, 10);
+    struct receiver r = receiver(100000);
+
+    (void)state;
+    assert_int_equal(take_index(&r, &f, 0, 1), PQB_FRAG_COMPLETE);
+    pqb_frag_in_done(&r.in, 7, &r.budget);
+    assert_int_equal(take_index(&r, &f, 0, 1), PQB_FRAG_LATE);
+    pqb_frag_in_forget(&r.in, 7);
+    assert_int_equal(take_index(&r, &f, 0, 1), PQB_FRAG_COMPLETE);
+    pqb_frag_in_fini(&r.in);
+}
+
 static void ranges_tell_what_is_held(void **state)
 {
     const struct pqb_frag_out f = sender(7, PQB_FRAG_TOTAL_MAX);
@@ -369,6 +383,7 @@ int main(void)
         cmocka_unit_test(ranges_beyond_the_pieces_are_cut),
         cmocka_unit_test(a_whole_comes_together_in_any_order),
         cmocka_unit_test(a_late_piece_is_known_for_eight_wholes),
+        cmocka_unit_test(a_forgotten_whole_is_collected_again),
         cmocka_unit_test(ranges_tell_what_is_held),
         cmocka_unit_test(malformed_pieces_are_refused),
         cmocka_unit_test(a_contradiction_discards_what_was_held),
