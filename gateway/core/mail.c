@@ -80,8 +80,10 @@ static void open_hint(struct pqb_engine *e, struct pqb_reader_cursor *c)
     h.epoch = pqb_rcur_u32(c);
     h.uhash = pqb_rcur_u32(c);
     h.state = pqb_rcur_u8(c);
-    h.seqs.count = PQB_MIN(pqb_rcur_u8(c), PQB_FRAME_RANGES_MAX);
-    for (size_t i = 0; i < h.seqs.count; i++) {
+    h.seqs.count = pqb_rcur_u8(c);
+    if (h.seqs.count > PQB_FRAME_RANGES_MAX)
+        c->is_bad = true;
+    for (size_t i = 0; !c->is_bad && i < h.seqs.count; i++) {
         h.seqs.at[i].first = pqb_rcur_u64(c);
         h.seqs.at[i].last = pqb_rcur_u64(c);
     }

@@ -157,20 +157,25 @@ void pqb_session_touch(struct pqb_engine *e, struct pqb_session *s)
         pqb_list_push_back(&e->ready, &s->ready);
 }
 
+static pqb_tstamp earlier(pqb_tstamp a, pqb_tstamp b)
+{
+    return PQB_MIN(a, b);
+}
+
 void pqb_session_rearm(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now)
 {
     pqb_tstamp at = pqb_tstamp_add(s->channel.received_at, e->config.idle_ns);
 
-    at = PQB_MIN(at, pqb_sent_map_deadline(&s->sent, &s->channel, (double)s->jitter));
-    at = PQB_MIN(at, pqb_path_deadline(&s->path));
-    at = PQB_MIN(at, pqb_submit_hold_deadline(s));
-    at = PQB_MIN(at, s->retry_at);
+    at = earlier(at, pqb_sent_map_deadline(&s->sent, &s->channel, (double)s->jitter));
+    at = earlier(at, pqb_path_deadline(&s->path));
+    at = earlier(at, pqb_submit_hold_deadline(s));
+    at = earlier(at, s->retry_at);
     if (s->has_news)
-        at = PQB_MIN(at, s->off_n_at);
+        at = earlier(at, s->off_n_at);
     if (s->is_blocked)
-        at = PQB_MIN(at, pqb_cc_next_send(&s->channel.cc, now));
+        at = earlier(at, pqb_cc_next_send(&s->channel.cc, now));
     if (s->frag)
-        at = PQB_MIN(at, pqb_frag_in_deadline(&s->frag->in));
+        at = earlier(at, pqb_frag_in_deadline(&s->frag->in));
     pqb_timerq_set(&e->timers, &s->timer, at);
 }
 

@@ -1,0 +1,81 @@
+// Engines of one or more shards on one store, stepped by hand, and peers that speak to them with
+// hand-made datagrams: what the engine's tests share.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/wire/datagram.h"
+#include "common/wire/frame.h"
+#include "gateway/core/engine.h"
+#include "gateway/core/stats.h"
+#include "tests/unit/store_fixture.h"
+
+#define GATE_SHARDS_MAX 4
+#define GATE_SENT_MAX   2048 // datagrams kept of what the engines sent
+#define GATE_MAILS_MAX  256
+
+struct gate_mail {
+    uint32_t shard;
+    size_t len;
+    uint8_t data[PQB_MAIL_MAX];
+};
+
+struct gate {
+    struct fixture store;
+    struct pqb_engine_config config;
+    struct pqb_engine *engines[GATE_SHARDS_MAX];
+    uint64_t counters[GATE_SHARDS_MAX][PQB_COUNTER_COUNT];
+    struct pqb_unpacker *unpacker;
+    struct pqb_transmit *sent; // GATE_SENT_MAX
+    size_t sent_count;
+    struct gate_mail mails[GATE_MAILS_MAX];
+    size_t mail_count, mails_max;
+    bool is_login_refused;
+    bool is_store_stopped; // gate_settle leaves the writer alone
+};
+
+void gate_init(struct gate *g, uint32_t shards); // configuration only; change it, then open
+void gate_open(struct gate *g);
+void gate_fini(struct gate *g);
+void gate_crash(struct gate *g); // engines and store are gone and come back
+
+uint64_t gate_count(const struct gate *g, enum pqb_counter counter); // over all shards
+
+// One turn of every shard with what `peers` queued; then the writer; and again, until it is quiet.
+void gate_settle(struct gate *g);
+void gate_turn(struct gate *g);                        // one turn of every shard, no writer
+void gate_pass(struct gate *g, pqb_duration duration); // time passes, timers fire when due
+void gate_clear(struct gate *g);                       // forgets what was sent
+
+struct peer {
+    struct gate *g;
+    struct pqb_addr addr;
+    const char *user, *device;
+    uint64_t init_id, cid, pn;
+    uint64_t pn_seen; // highest of the engine's
+    uint32_t epoch;
+    uint64_t low, cursor;
+    struct pqb_resp resp;
+};
+
+struct peer peer_make(struct gate *g, const char *user, const char *device, uint16_t port);
+
+void peer_send_init(struct peer *p, const uint8_t *cookie);
+bool peer_take_resp(struct peer *p); // the newest RESP to this peer's address
+void peer_login(struct peer *p);     // INIT, RESP, ping: the session exists after it
+void peer_get_epoch(struct peer *p, uint8_t nonce);
+struct peer peer_ready(struct gate *g, const char *user, const char *device,
+                       uint16_t port); // make, login, epoch
+
+// Sends one DATA datagram at once, outside any turn's transmission.
+void peer_send(struct peer *p, const struct pqb_frame *frames, size_t count);
+void peer_send_one(struct peer *p, struct pqb_frame frame);
+void peer_msg(struct peer *p, uint64_t seq, uint64_t after, const char *to, const char *body);
+void peer_ack(struct peer *p, uint64_t cursor);
+
+// The `nth` (from 0) frame of a type sent to this peer and cid since gate_clear; false: fewer.
+bool peer_got(const struct peer *p, enum pqb_frame_type type, unsigned nth, struct pqb_frame *out);
+unsigned peer_got_count(const struct peer *p, enum pqb_frame_type type);
+unsigned peer_datagrams(const struct peer *p); // sent to its address
