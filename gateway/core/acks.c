@@ -2,7 +2,7 @@
 
 #define CURSOR_RETRY_NS (50 * PQB_NS_PER_MS) // no request slot, or an aborted batch
 
-static void answer_cursor(struct pqb_engine *e, struct pqb_session *s)
+void pqb_ack_answer(struct pqb_engine *e, struct pqb_session *s)
 {
     const struct pqb_frame f = {.type = PQB_FRAME_ACK_A, .ack_a = {.cursor = s->cursor_durable}};
 
@@ -47,7 +47,7 @@ void pqb_ack_on_frame(struct pqb_engine *e, struct pqb_session *s, const struct 
                                        &s->channel, now);
     pqb_fragments_settle(e, s);
     if (f->cursor <= s->cursor_durable)
-        answer_cursor(e, s);
+        pqb_ack_answer(e, s);
 }
 
 static void tell_senders(struct pqb_engine *e, const struct pqb_request *r)
@@ -78,7 +78,7 @@ void pqb_ack_on_completed(struct pqb_engine *e, const struct pqb_request *r, pqb
     switch (r->result) {
     case PQB_RESULT_DONE:
         s->cursor_durable = PQB_MAX(s->cursor_durable, r->cursor);
-        answer_cursor(e, s);
+        pqb_ack_answer(e, s);
         pqb_ack_request(e, s, now);
         break;
     case PQB_RESULT_UNKNOWN:

@@ -135,6 +135,7 @@ struct pqb_message_identity pqb_receipt_identity(const struct pqb_engine *e,
                                                  const struct pqb_request *r);
 
 // acks.c: cursors and what senders are told.
+void pqb_ack_answer(struct pqb_engine *e, struct pqb_session *s); // ack:A, what is durable
 void pqb_ack_cursor(struct pqb_engine *e, struct pqb_session *s, uint64_t cursor, pqb_tstamp now);
 void pqb_ack_on_frame(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame_ack_r *f,
                       pqb_tstamp now);

@@ -370,6 +370,8 @@ static void start_session(struct pqb_engine *e, struct pqb_session *s,
     // Where a device starts is not an acknowledgement; what its client says it took is one.
     s->cursor_durable = h->cursor == s->cursor ? PQB_MIN(d->cursor, s->cursor) : s->cursor;
     s->allowed_upto = h->is_pull ? s->cursor : UINT64_MAX;
+    if (s->cursor > h->preview_cursor)
+        pqb_ack_answer(e, s); // the client steps there before anything is sent from there on
     if (h->cursor > s->user->head)
         ask_rollback(e, s, h->cursor, now);
     else

@@ -46,6 +46,8 @@ static void ack_all(struct peer *p)
     struct pqb_frame f;
     uint64_t cursor = p->cursor;
 
+    for (unsigned i = 0; peer_got(p, PQB_FRAME_ACK_A, i, &f); i++)
+        cursor = PQB_MAX(cursor, f.ack_a.cursor);
     for (unsigned i = 0; peer_got(p, PQB_FRAME_GAP_N, i, &f); i++)
         cursor = PQB_MAX(cursor, f.gap_n.to);
     for (unsigned i = 0; peer_got(p, PQB_FRAME_MSG_N, i, &f); i++)
@@ -103,6 +105,26 @@ static void a_repeated_init_gets_the_identical_resp(void **state)
     assert_int_equal(g->sent[0].len, g->sent[1].len);
     assert_memory_equal(g->sent[0].data, g->sent[1].data, g->sent[0].len);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_REPEATED), 1);
+}
+
+static void a_new_device_is_told_where_it_starts_and_then_pushed_to(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_make(g, "bob", "phone", 2); // a name that nobody has mentioned
+    peer_login(&b);
+    assert_int_equal(b.resp.cursor, 0);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_GAP_N), 0);
+    assert_true(peer_got(&b, PQB_FRAME_ACK_A, 0, &f));
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    const uint64_t start = f.ack_a.cursor;
+    assert_true(peer_got(&b, PQB_FRAME_MSG_N, 0, &f));
+    assert_int_equal(f.msg_n.iseq, start + 1);
 }
 
 static void a_half_open_login_expires(void **state)
@@ -1298,6 +1320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_login_takes_init_resp_and_a_first_datagram),
         CASE(a_repeated_init_gets_the_identical_resp),
+        CASE(a_new_device_is_told_where_it_starts_and_then_pushed_to),
         CASE(a_half_open_login_expires),
         CASE(an_unknown_connection_id_is_answered_by_a_reset_that_proves_itself),
         CASE(the_cookie_is_asked_for_when_always_on),
