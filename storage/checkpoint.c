@@ -339,10 +339,11 @@ static bool trim_inbox(struct pqb_store *s, struct pqb_user_row *row, uint64_t *
         return true;
     pqb_key_inbox(from, row->uid, 0, 0);
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (rc == 0 && *budget > 0) {
+    while (rc == 0) {
         const uint8_t *k = key.mv_data;
 
-        if (pqb_key_u64(k) != row->uid || pqb_key_u64(k + 8) > row->settled.floor)
+        if (pqb_key_u64(k) != row->uid || pqb_key_u64(k + 8) > row->settled.floor ||
+            (*budget == 0 && pqb_key_u16(k + 16) == 0)) // a message goes whole
             break;
         *budget -= PQB_MIN(*budget, (uint64_t)ROW_COST);
         s->txn.put_count++;

@@ -321,6 +321,7 @@ static int apply_user(struct pqb_ledger *l, const struct pqb_journal_record *r, 
     if (err == PQB_OK && u == NULL) {
         err = pqb_ledger_user_add(l, r->uid, r->name, &u);
         if (err == PQB_OK) {
+            l->counters.user_count++;
             u->core.generation = r->generation;
             u->core.head = PQB_ISEQ_MAKE(r->generation, 0);
             u->core.settled.floor = u->core.head;

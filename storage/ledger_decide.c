@@ -203,7 +203,7 @@ static int user_begin(struct decision *d, const char *name, size_t len,
 
 static bool may_add_user(const struct pqb_ledger *l)
 {
-    return l->counters.next_uid - 1 < l->limits.users_max;
+    return l->counters.user_count < l->limits.users_max;
 }
 
 static int generation_begin(struct decision *d, struct pqb_ledger_user *u, uint32_t generation)

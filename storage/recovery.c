@@ -79,7 +79,7 @@ static int make_new(struct pqb_store *s)
     return s->txn.err;
 }
 
-static int read_meta(struct pqb_store *s)
+static int read_meta(struct pqb_store *s, bool may_make)
 {
     MDB_val key = {.mv_size = strlen(pqb_meta_state_key),
                    .mv_data = (void *)(uintptr_t)pqb_meta_state_key};
@@ -87,7 +87,7 @@ static int read_meta(struct pqb_store *s)
     MDB_val value;
     int err = pqb_meta_get(s->txn.txn, s->env.meta, pqb_meta_format_key, &bytes);
 
-    if (err == PQB_ERR_NOT_FOUND)
+    if (err == PQB_ERR_NOT_FOUND && may_make)
         return make_new(s);
     if (err == PQB_OK && (bytes.len != 1 || bytes.data[0] != PQB_FORMAT_VERSION))
         return PQB_ERR_VERSION;
@@ -232,13 +232,17 @@ static int make_ledger(struct pqb_store *s)
         .seen_granularity_ms = PQB_MIN(config->device_idle_ms / 8, UINT64_C(3600000)),
     };
     const struct pqb_ledger_io io = pqb_store_ledger_io(s);
-    const int err = pqb_ledger_create(&s->ledger, &limits, &io, s->name_key);
+    MDB_stat stat;
+    int err = pqb_ledger_create(&s->ledger, &limits, &io, s->name_key);
 
+    if (err == PQB_OK)
+        err = pqb_err_from_mdb(mdb_stat(s->txn.txn, s->env.user, &stat));
     if (err != PQB_OK)
         return err;
     s->ledger->counters = (struct pqb_ledger_counters){
         .next_gseq = s->state.next_gseq,
         .next_uid = s->state.next_uid,
+        .user_count = stat.ms_entries, // replay adds those that have no row yet
         .next_epoch = s->state.next_epoch,
         .generation_max = s->state.generation_max,
         .generation_floor = s->state.generation_floor,
@@ -247,17 +251,28 @@ static int make_ledger(struct pqb_store *s)
     return PQB_OK;
 }
 
+static int begin(struct pqb_store *s, bool may_make)
+{
+    const int err = read_meta(s, may_make);
+
+    if (err != PQB_OK)
+        return err;
+    derive_name_key(s);
+    return make_ledger(s);
+}
+
+int pqb_store_read_meta(struct pqb_store *s)
+{
+    return begin(s, false);
+}
+
 int pqb_store_recover(struct pqb_store *s)
 {
     struct replay p = {.s = s};
     int err;
 
     pqb_store_txn(s);
-    err = s->txn.err != PQB_OK ? s->txn.err : read_meta(s);
-    if (err != PQB_OK)
-        return err;
-    derive_name_key(s);
-    err = make_ledger(s);
+    err = s->txn.err != PQB_OK ? s->txn.err : begin(s, true);
     if (err == PQB_OK)
         err = pqb_store_failpoint(s, PQB_FAIL_RECOVERY_SCAN);
     if (err == PQB_OK)

@@ -122,6 +122,8 @@ void pqb_store_fail(struct pqb_store *s, const char *step, int err);
 
 // recovery.c
 PQB_MUST_USE int pqb_store_recover(struct pqb_store *s);
+// The first part of it, for verify: secret, counters and an empty ledger, from a read transaction.
+PQB_MUST_USE int pqb_store_read_meta(struct pqb_store *s);
 void pqb_store_put_state(struct pqb_store *s, struct pqb_txn *txn, enum pqb_open_mode mode);
 extern const char pqb_meta_format_key[], pqb_meta_secret_key[], pqb_meta_state_key[],
     pqb_meta_restored_key[];
