@@ -81,11 +81,30 @@ static void drop_view(struct fixture *f)
     f->v = NULL;
 }
 
+static void print_finding(void *ctx, const char *finding)
+{
+    (void)ctx;
+    (void)fprintf(stderr, "%s\n", finding);
+}
+
+static void verify(const struct fixture *f)
+{
+    struct pqb_verify_report report;
+
+    if (f->is_damaged)
+        return;
+    PQB_ASSERT(pqb_store_verify(f->path, print_finding, NULL, &report) == PQB_OK);
+    PQB_ASSERT(report.findings == 0);
+}
+
 void fixture_close(struct fixture *f)
 {
+    if (f->s == NULL)
+        return;
     drop_view(f);
     pqb_store_close(f->s);
     f->s = NULL;
+    verify(f);
 }
 
 void fixture_crash(struct fixture *f)
@@ -93,6 +112,7 @@ void fixture_crash(struct fixture *f)
     drop_view(f);
     pqb_store_crash(f->s);
     f->s = NULL;
+    verify(f);
 }
 
 void fixture_reopen(struct fixture *f)

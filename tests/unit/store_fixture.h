@@ -22,6 +22,7 @@ struct fixture {
     uint64_t fail_after; // 0: off
     uint64_t asked;
     uint64_t wakes;
+    bool is_damaged; // on purpose: what is left behind is not verified
 };
 
 // Makes the directory and sets the configuration; does not open. Under $MESON_BUILD_ROOT, in memory
@@ -30,6 +31,7 @@ void fixture_init(struct fixture *f);
 void fixture_fini(struct fixture *f); // closes and removes everything
 
 void fixture_open(struct fixture *f); // must succeed
+// What they leave behind is verified, down to the last invariant.
 void fixture_close(struct fixture *f);
 void fixture_crash(struct fixture *f);
 void fixture_reopen(struct fixture *f); // crash, open
