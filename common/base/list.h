@@ -54,6 +54,9 @@ static inline struct pqb_list *pqb_list_pop_front(struct pqb_list *head)
 
     if (node == head)
         return NULL;
-    pqb_list_unlink(node);
+    // As pqb_list_unlink, but in terms of `head`, so that static analysis can follow a loop of it.
+    head->next = node->next;
+    node->next->prev = head;
+    pqb_list_init(node);
     return node;
 }

@@ -77,7 +77,7 @@ static bool split(struct pqb_client_udp *u, const char *server)
     if (host_len == 0 || host_len >= sizeof(u->host))
         return false;
     memcpy(u->host, host, host_len);
-    strcpy(u->port, colon + 1);
+    memcpy(u->port, colon + 1, strlen(colon + 1));
     return true;
 }
 

@@ -23,9 +23,10 @@ void pqb_inbox_init(struct pqb_client *c)
     pqb_frag_in_init(&in->pieces);
 }
 
-static void drop(struct pqb_inbox *in, struct pqb_inmsg *m)
+static void drop_first(struct pqb_inbox *in)
 {
-    pqb_list_unlink(&m->link);
+    struct pqb_inmsg *m = inmsg_of(pqb_list_pop_front(&in->buffer));
+
     in->count--;
     in->bytes -= m->len;
     free(m);
@@ -33,8 +34,11 @@ static void drop(struct pqb_inbox *in, struct pqb_inmsg *m)
 
 static void clear(struct pqb_inbox *in)
 {
-    while (!pqb_list_is_empty(&in->buffer))
-        drop(in, inmsg_of(in->buffer.next));
+    struct pqb_list *it;
+
+    while ((it = pqb_list_pop_front(&in->buffer)) != NULL)
+        free(inmsg_of(it));
+    in->count = in->bytes = 0;
     pqb_frag_in_fini(&in->pieces);
     pqb_frag_in_init(&in->pieces);
     in->piece_budget = PQB_CLIENT_REASSEMBLY;
@@ -167,7 +171,7 @@ static void drain(struct pqb_client *c, pqb_tstamp now)
             if (m->gap != 0 ? !step_over(c, m->last, m->gap, now) : !hand_over(c, &message, now))
                 return;
         }
-        drop(in, m);
+        drop_first(in);
     }
     pqb_pull_on_moved(c);
 }

@@ -1,5 +1,6 @@
 // The durable queue: what was sent and is not resolved. A message is in the store before it is in
 // the queue, leaves both together, and travels only while low <= seq < low + PQB_SEQ_WINDOW.
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +12,19 @@
 // msgpack's headers and integers of a msg:R at their longest.
 #define MSG_R_OVERHEAD (1 + 3 * 9 + 2 + 3 + 2 + 5)
 
-static struct pqb_outmsg *outmsg_of(const struct pqb_list *link)
+static struct pqb_outmsg *outmsg_of(struct pqb_list *link)
 {
-    // Whoever walks the queue by a const link still owns what hangs on it.
-    return (struct pqb_outmsg *)((uintptr_t)link - offsetof(struct pqb_outmsg, link));
+    return PQB_CONTAINER_OF(link, struct pqb_outmsg, link);
+}
+
+// The message that an item of the sent map stands for.
+static struct pqb_outmsg *outmsg_in(const struct pqb_sent *item)
+{
+    struct pqb_outmsg *m;
+
+    static_assert(sizeof(m) <= sizeof(item->aux), "a pointer fits into aux");
+    memcpy(&m, &item->aux, sizeof(m));
+    return m;
 }
 
 void pqb_outbox_init(struct pqb_client *c)
@@ -403,7 +413,10 @@ static void map_more(struct pqb_client *c)
         if (m->seq >= o->low_durable + PQB_SEQ_WINDOW)
             return;
         if (!m->is_large) {
-            if (pqb_sent_map_push(&o->sent, m->seq, (uint64_t)(uintptr_t)m) != PQB_OK)
+            uint64_t aux = 0;
+
+            memcpy(&aux, &m, sizeof(m));
+            if (pqb_sent_map_push(&o->sent, m->seq, aux) != PQB_OK)
                 return; // no memory now; tried again with the next datagram
             m->is_mapped = true;
             o->unsent_count++;
@@ -449,8 +462,7 @@ static struct pqb_sent *next_item(const struct pqb_client *c)
     for (uint32_t i = sent->settled; i < sent->count; i++) {
         struct pqb_sent *item = pqb_sent_map_at(sent, i);
 
-        if ((item->transmissions == 0 || item->is_lost) &&
-            may_leave(c, (const struct pqb_outmsg *)(uintptr_t)item->aux))
+        if ((item->transmissions == 0 || item->is_lost) && may_leave(c, outmsg_in(item)))
             return item;
     }
     return NULL;
@@ -468,7 +480,7 @@ size_t pqb_outbox_write(struct pqb_client *c, uint8_t *out, size_t room, pqb_tst
     map_more(c);
     (void)pqb_sent_map_next(&o->sent); // steps over what is settled
     while ((item = next_item(c)) != NULL) {
-        struct pqb_outmsg *m = (struct pqb_outmsg *)(uintptr_t)item->aux;
+        struct pqb_outmsg *m = outmsg_in(item);
 
         pqb_outbox_fill_frame(c, m, &frame);
         // Measured before it is asked for: the window counts what really leaves.
@@ -490,19 +502,19 @@ size_t pqb_outbox_write_ephemeral(struct pqb_client *c, uint8_t *out, size_t roo
 {
     struct pqb_outbox *o = &c->outbox;
     struct pqb_frame frame;
+    struct pqb_list *it;
     size_t used = 0;
 
-    while (!pqb_list_is_empty(&o->ephemeral)) {
-        struct pqb_outmsg *m = outmsg_of(o->ephemeral.next);
-
-        pqb_outbox_fill_frame(c, m, &frame);
+    while ((it = pqb_list_pop_front(&o->ephemeral)) != NULL) {
+        pqb_outbox_fill_frame(c, outmsg_of(it), &frame);
         const size_t len = pqb_frame_encode(&frame, out + used, room - used);
-        if (len == 0)
+        if (len == 0) {
+            pqb_list_push_front(&o->ephemeral, it);
             break;
+        }
         used += len;
-        pqb_list_unlink(&m->link);
         o->ephemeral_count--;
-        free(m);
+        free(outmsg_of(it));
     }
     return used;
 }

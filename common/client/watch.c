@@ -26,8 +26,11 @@ static void drop(struct pqb_client *c, struct pqb_watch *w)
 
 void pqb_watch_clear(struct pqb_client *c)
 {
-    while (!pqb_list_is_empty(&c->watches.list))
-        drop(c, watch_of(c->watches.list.next));
+    struct pqb_list *it;
+
+    while ((it = pqb_list_pop_front(&c->watches.list)) != NULL)
+        free(watch_of(it));
+    c->watches.count = 0;
     c->watches.to_ask = 0;
     c->watches.at = PQB_NEVER;
 }

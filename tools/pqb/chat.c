@@ -1,5 +1,6 @@
 // pqb chat: a line you type goes to somebody; what comes is printed. Receipts are shown by the
 // message's number: one tick when it is on the gateway's disk, two when the other side has it.
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -36,27 +37,27 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
 static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, unsigned refusal)
 {
     struct chat *c = ctx;
-    const unsigned long long number = id - c->first_id + 1;
+    const uint64_t number = id - c->first_id + 1;
 
     if (c->first_id == 0 || id < c->first_id)
         return; // queued by an earlier run
     switch (receipt) {
     case PQB_RECEIPT_ACCEPTED:
-        printf("   \u2713 %llu\n", number);
+        printf("   \u2713 %" PRIu64 "\n", number);
         break;
     case PQB_RECEIPT_STORED:
-        printf("   \u2713 %llu  (%s is away)\n", number, c->to);
+        printf("   \u2713 %" PRIu64 "  (%s is away)\n", number, c->to);
         break;
     case PQB_RECEIPT_DELIVERED:
     case PQB_RECEIPT_READ:
-        printf("   \u2713\u2713 %llu\n", number);
+        printf("   \u2713\u2713 %" PRIu64 "\n", number);
         break;
     case PQB_RECEIPT_REFUSED:
         tell_refusal(COMMAND, number, refusal);
         break;
     case PQB_RECEIPT_ABANDONED:
     case PQB_RECEIPT_UNCERTAIN:
-        printf("   ? %llu  (%s)\n", number, pqb_client_receipt_name(receipt));
+        printf("   ? %" PRIu64 "  (%s)\n", number, pqb_client_receipt_name(receipt));
         break;
     }
     (void)fflush(stdout);
@@ -84,8 +85,7 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
 {
     (void)ctx;
     if (gap != PQB_GAP_NEW_GENERATION && gap != PQB_GAP_WAS_TAKEN)
-        printf("-- %llu messages are gone (expired or damaged)\n",
-               (unsigned long long)(to - from + 1));
+        printf("-- %" PRIu64 " messages are gone (expired or damaged)\n", to - from + 1);
 }
 
 static bool send_line(struct chat *c, const char *line, size_t len)

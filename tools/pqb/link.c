@@ -1,5 +1,6 @@
 // Opening a client from the command line, running it, and saying what went wrong.
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,7 @@ static bool default_state(const struct link_options *o, char *path, size_t size)
     if (len < 0 || (size_t)len + 3 * (PQB_USER_MAX + PQB_DEVICE_MAX) + 2 > size)
         return false;
     append_name(path, size, o->user);
-    (void)strcat(path, ".");
+    memcpy(path + strlen(path), ".", 2);
     append_name(path, size, o->device);
     return true;
 }
@@ -291,7 +292,7 @@ void print_escaped(const char *text, size_t len)
 
 void tell_refusal(const char *command, uint64_t number, unsigned refusal)
 {
-    fprintf(stderr, "%s: message %llu was refused: %s\n", command, (unsigned long long)number,
+    fprintf(stderr, "%s: message %" PRIu64 " was refused: %s\n", command, number,
             pqb_client_refusal_name(refusal));
     if (refusal == PQB_REFUSAL_QUOTA)
         fputs("The recipient's inbox is full. Send again when some of it was taken.\n", stderr);

@@ -1,6 +1,7 @@
 // pqb listen: prints what comes. A message counts as taken when it has left through stdout; only
 // then is the cursor written. A crash between the two shows one message twice, never none.
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,8 +53,8 @@ static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
 
         text[n++] = digits[bits >> 18];
         text[n++] = digits[bits >> 12 & 63];
-        text[n++] = have > 1 ? digits[bits >> 6 & 63] : '=';
-        text[n++] = have > 2 ? digits[bits & 63] : '=';
+        text[n++] = (char)(have > 1 ? digits[bits >> 6 & 63] : '=');
+        text[n++] = (char)(have > 2 ? digits[bits & 63] : '=');
     }
     pqb_json_text_n(j, "body_b64", text, n);
 }
@@ -115,8 +116,8 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
         fprintf(stderr, "%s: this state is older than what the device has taken before\n", COMMAND);
         return;
     default:
-        fprintf(stderr, "%s: positions %llu to %llu are gone: %s\n", COMMAND,
-                (unsigned long long)from, (unsigned long long)to,
+        fprintf(stderr, "%s: positions %" PRIu64 " to %" PRIu64 " are gone: %s\n", COMMAND, from,
+                to,
                 gap == PQB_GAP_WAS_DAMAGED    ? "damaged"
                 : gap == PQB_GAP_WAS_RECALLED ? "recalled"
                                               : "expired");

@@ -1,4 +1,5 @@
 // pqb send: one message, or one a line of standard input, and wait for what became of them.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,10 @@ static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, 
         tell_refusal(COMMAND, index + 1, refusal);
     else if (is_bad)
         fprintf(stderr,
-                "%s: message %llu is uncertain: this state or the gateway's is an older copy; it "
+                "%s: message %" PRIu64
+                " is uncertain: this state or the gateway's is an older copy; it "
                 "may or may not arrive\n",
-                COMMAND, (unsigned long long)(index + 1));
+                COMMAND, index + 1);
 }
 
 // Room to note one more message.
@@ -88,22 +90,24 @@ static int queue(struct send *s, const char *text, size_t len)
             s->first_id = id;
         s->queued++;
     } else if (err != PQB_CLIENT_ERR_FULL) {
-        fprintf(stderr, "%s: message %llu can't be queued: %s\n", COMMAND,
-                (unsigned long long)(s->queued + 1), pqb_client_err_name(err));
+        fprintf(stderr, "%s: message %" PRIu64 " can't be queued: %s\n", COMMAND, s->queued + 1,
+                pqb_client_err_name(err));
     }
     return err;
 }
 
 static int finish(const struct send *s, int status)
 {
+    struct pqb_client_stats stats;
     const uint64_t open = s->queued - s->done;
 
-    if (open > 0)
-        fprintf(stderr,
-                s->wants_delivered
-                    ? "%s: %llu not known to be delivered; what is not accepted stays queued\n"
-                    : "%s: %llu not accepted yet: queued, the next run of this device sends them\n",
-                COMMAND, (unsigned long long)open);
+    pqb_client_get_stats(s->link.c, &stats);
+    if (stats.queue_count > 0)
+        fprintf(stderr, "%s: %u not accepted yet: queued, the next run of this device sends them\n",
+                COMMAND, stats.queue_count);
+    if (open > stats.queue_count)
+        fprintf(stderr, "%s: %" PRIu64 " accepted, but not delivered yet\n", COMMAND,
+                open - stats.queue_count);
     if (status == CLI_EXIT_DONE && (s->failed > 0 || open > 0))
         return CLI_EXIT_FINDING;
     return status;
