@@ -23,7 +23,7 @@ enum pqb_protection {
 // Sending times kept for echoes to name. Packets of one turn share a place, and so do neighbours in
 // a flight longer than the places, so every flight gives samples, too long by about a sixteenth of
 // the flight at most.
-#define PQB_CHANNEL_SENT_TIMES 32
+#define PQB_CHANNEL_SENT_TIMES 16
 
 struct pqb_channel {
     uint64_t cid;
