@@ -57,7 +57,7 @@ static void on_data(struct pqb_engine *e, const struct pqb_addr *from, const uin
     }
     h = pqb_half_open_table_get(&e->half_open, cid);
     if (h)
-        pqb_login_on_data(e, h, from, data, len, now);
+        pqb_login_on_data(e, h, from, data, len);
     else
         on_unknown_cid(e, from, cid, len, now);
 }

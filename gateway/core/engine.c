@@ -150,15 +150,14 @@ int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now)
 
     PQB_ASSERT(!e->is_view_open);
     poll_completions(e);
-    err = pqb_view_begin(e->view);
+    err = pqb_engine_open_view(e);
     if (err != PQB_OK)
         return err;
-    e->is_view_open = true;
     e->hints_left = PQB_HINTS_PER_TURN;
     err = pqb_tail_journal(e, now);
     if (err == PQB_OK)
         handle_completions(e, now);
-    pqb_user_table_sweep(&e->users, pqb_view_journal_first(e->view), SWEEP_USERS_PER_TURN);
+    pqb_user_table_sweep(&e->users, e->journal_first, SWEEP_USERS_PER_TURN);
     return err;
 }
 
@@ -177,8 +176,7 @@ void pqb_engine_end(struct pqb_engine *e)
     update_gauges(e);
     if (!e->is_view_open)
         return; // begin failed
-    pqb_view_end(e->view);
-    e->is_view_open = false;
+    pqb_engine_close_view(e);
 }
 
 void pqb_engine_on_datagram(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
@@ -201,6 +199,8 @@ void pqb_engine_on_timeout(struct pqb_engine *e, pqb_tstamp now)
     while ((timer = pqb_timerq_pop_expired(&e->timers, now)))
         pqb_session_on_timeout(e, PQB_CONTAINER_OF(timer, struct pqb_session, timer), now);
     pqb_login_expire(e, now);
+    if (e->is_draining)
+        pqb_drain_step(e, now);
 }
 
 static bool poll_reply(struct pqb_engine *e, struct pqb_transmit *out)
@@ -242,6 +242,8 @@ pqb_tstamp pqb_engine_next_deadline(const struct pqb_engine *e)
 {
     // Left over from a turn whose view would not open, or not taken by the driver.
     if (!pqb_list_is_empty(&e->completions) || !pqb_list_is_empty(&e->ready) || e->replies.count)
+        return 0;
+    if (e->is_draining && e->sessions.count > 0)
         return 0;
     return PQB_MIN(pqb_timerq_next_deadline(&e->timers),
                    pqb_half_open_table_deadline(&e->half_open));

@@ -57,7 +57,8 @@ struct pqb_engine {
     struct pqb_list ready;       // pqb_session.ready
     struct pqb_list completions; // pqb_request.link, not handled yet
     struct pqb_rate resets, log_lines;
-    uint64_t tail_gseq; // next journal record to read
+    uint64_t tail_gseq;     // next journal record to read
+    uint64_t journal_first; // of the open view
     uint64_t request_bytes;
     size_t reassembly_left; // bytes
     uint32_t hints_left;    // this turn
@@ -90,7 +91,7 @@ void pqb_count_frame(struct pqb_engine *e, uint8_t code);
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                        size_t len, bool is_mail, pqb_tstamp now);
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
-                       const uint8_t *data, size_t len, pqb_tstamp now);
+                       const uint8_t *data, size_t len);
 void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
 void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
 void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r);
@@ -112,8 +113,9 @@ void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
 void pqb_submit_on_completed(struct pqb_engine *e, struct pqb_request *r,
                              pqb_tstamp now); // takes r
 bool pqb_submit_may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t seq);
-void pqb_submit_release_holds(struct pqb_engine *e, struct pqb_session *s, uint64_t seq,
-                              pqb_tstamp now); // seq 0: all
+// The messages first..last are consumed, or below low: what waited for one of them goes on.
+void pqb_submit_release_holds(struct pqb_engine *e, struct pqb_session *s, uint64_t first,
+                              uint64_t last);
 void pqb_submit_expire_holds(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now);
 void pqb_submit_drop_holds(struct pqb_engine *e, struct pqb_session *s);
 pqb_tstamp pqb_submit_hold_deadline(const struct pqb_session *s);
@@ -129,7 +131,7 @@ void pqb_op_stat(struct pqb_engine *e, struct pqb_session *s, const struct pqb_f
 void pqb_op_skip(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame_skip_r *f);
 void pqb_op_epoch(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame_epoch_r *f);
 void pqb_op_on_stat(struct pqb_engine *e, const struct pqb_request *r);
-void pqb_op_on_skip(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
+void pqb_op_on_skip(struct pqb_engine *e, const struct pqb_request *r);
 void pqb_op_on_epoch(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
 struct pqb_message_identity pqb_receipt_identity(const struct pqb_engine *e,
                                                  const struct pqb_request *r);
@@ -168,6 +170,9 @@ void pqb_ephemeral_route(struct pqb_engine *e, struct pqb_session *s,
 void pqb_ephemeral_deliver(struct pqb_engine *e, const char *to, size_t to_len,
                            const uint8_t *frame, size_t len);
 
+// inspect.c
+void pqb_drain_step(struct pqb_engine *e, pqb_tstamp now); // ends as many sessions as may be told
+
 // positions.c: what lies above a position of an inbox.
 enum pqb_position_kind {
     PQB_POSITION_NONE, // nothing up to the head
@@ -183,7 +188,9 @@ struct pqb_position {
 void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t after,
                        struct pqb_position *out);
 
-// tail.c: reading the journal.
+// tail.c: the view, and reading the journal.
+PQB_MUST_USE int pqb_engine_open_view(struct pqb_engine *e);
+void pqb_engine_close_view(struct pqb_engine *e);
 PQB_MUST_USE int pqb_tail_journal(struct pqb_engine *e, pqb_tstamp now);
 
 // delivery.c: composing datagrams to a session.

@@ -106,12 +106,11 @@ void pqb_hint_stored_unacked(struct pqb_engine *e, struct pqb_session *s)
 
     if (s->sent.count == 0)
         return;
-    is_own_view = !e->is_view_open;
-    if (is_own_view && pqb_view_begin(e->view) != PQB_OK) {
+    is_own_view = !e->is_view_open; // an operator's kick comes between turns
+    if (is_own_view && pqb_engine_open_view(e) != PQB_OK) {
         pqb_count(e, PQB_COUNTER_HINT_DROPPED);
         return;
     }
-    e->is_view_open = true;
     for (uint32_t i = 0; i < s->sent.count && take_credit(e); i++) {
         const struct pqb_sent *item = pqb_sent_map_at(&s->sent, i);
 
@@ -122,8 +121,6 @@ void pqb_hint_stored_unacked(struct pqb_engine *e, struct pqb_session *s)
             collect(e, &h, &p.message, PQB_STATE_STORED);
     }
     flush(e, &h);
-    if (is_own_view) {
-        pqb_view_end(e->view);
-        e->is_view_open = false;
-    }
+    if (is_own_view)
+        pqb_engine_close_view(e);
 }

@@ -8,14 +8,19 @@ static struct pqb_session *of_node(struct pqb_hnode *node)
     return PQB_CONTAINER_OF(node, struct pqb_session, by_cid);
 }
 
-void pqb_engine_drain(struct pqb_engine *e, pqb_tstamp now)
+void pqb_drain_step(struct pqb_engine *e, pqb_tstamp now)
 {
     struct pqb_hnode *node;
 
-    e->is_draining = true;
-    // Kicks leave through a ring: as many as fit now, the rest are closed and meet a RESET.
-    while ((node = pqb_htable_next(&e->sessions, NULL)))
+    // Kicks leave through a ring; what does not fit is for the next turn.
+    while (e->replies.count < PQB_REPLIES_MAX && (node = pqb_htable_next(&e->sessions, NULL)))
         pqb_session_kick(e, of_node(node), PQB_KICK_DRAIN, now);
+}
+
+void pqb_engine_drain(struct pqb_engine *e, pqb_tstamp now)
+{
+    e->is_draining = true;
+    pqb_drain_step(e, now);
 }
 
 unsigned pqb_engine_kick(struct pqb_engine *e, const char *user, size_t user_len,

@@ -280,14 +280,22 @@ static void hold(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb
     pqb_count(e, is_held ? PQB_COUNTER_LOGIN_HELD : PQB_COUNTER_LOGIN_HELD_DROPPED);
 }
 
+static void confirm(struct pqb_engine *e, struct pqb_half_open *h)
+{
+    struct pqb_request *r = pqb_engine_request(e, PQB_OP_LOGIN, NULL, 0);
+
+    if (r)
+        fill_names(r, h);
+    if (pqb_engine_submit(e, r))
+        pqb_half_open_confirm(h);
+}
+
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
-                       const uint8_t *data, size_t len, pqb_tstamp now)
+                       const uint8_t *data, size_t len)
 {
     struct pqb_data d;
     const enum pqb_verdict verdict = pqb_data_decode(data, len, &d);
-    struct pqb_request *r;
 
-    (void)now;
     if (verdict != PQB_VERDICT_OK) {
         pqb_count_verdict(e, verdict);
         return;
@@ -296,15 +304,10 @@ void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const stru
         pqb_count(e, PQB_COUNTER_DROP_CID);
         return;
     }
-    if (h->stage == PQB_LOGIN_RESPONDED) {
-        r = pqb_engine_request(e, PQB_OP_LOGIN, NULL, 0);
-        if (r)
-            fill_names(r, h);
-        if (!pqb_engine_submit(e, r))
-            return; // the client sends again
-        pqb_half_open_confirm(h);
-    }
     hold(e, h, from, data, len);
+    // Without a slot for the request the client's next datagram tries again.
+    if (h->stage == PQB_LOGIN_RESPONDED && h->held_count > 0)
+        confirm(e, h);
 }
 
 static void refuse(struct pqb_engine *e, struct pqb_half_open *h, enum pqb_counter counter)
@@ -363,8 +366,6 @@ static void start_session(struct pqb_engine *e, struct pqb_session *s,
     s->devno = d->devno;
     s->epoch = h->epoch == d->epoch ? d->epoch : 0;
     s->low = s->epoch != 0 ? PQB_MAX(h->low, d->low) : 0;
-    memcpy(s->device, h->device, h->device_len);
-    s->device_len = h->device_len;
     // Since the preview others may have acknowledged what this device would have begun with.
     s->cursor = s->queued_upto = PQB_MAX(h->preview_cursor, d->cursor);
     // Where a device starts is not an acknowledgement; what its client says it took is one.
@@ -427,7 +428,7 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
     if (!h)
         return;
     PQB_ASSERT(h->stage == PQB_LOGIN_CONFIRMING);
-    if (r->result != PQB_RESULT_DONE || pqb_list_is_empty(&h->held) || e->is_draining) {
+    if (r->result != PQB_RESULT_DONE || e->is_draining) {
         refuse(e, h, PQB_COUNTER_LOGIN_FAILED);
         return;
     }
@@ -443,7 +444,7 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
         return;
     }
     // The cid moves from one table to the other; the entry itself is needed a little longer.
-    s = pqb_session_create(e, u, cid, first_address(h), now);
+    s = pqb_session_create(e, u, h, first_address(h), now);
     if (!s) {
         pqb_user_table_release(&e->users, u);
         refuse(e, h, PQB_COUNTER_MEMORY_FAILED);

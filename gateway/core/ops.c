@@ -96,7 +96,7 @@ void pqb_op_skip(struct pqb_engine *e, struct pqb_session *s, const struct pqb_f
     submit_op(e, s, r, PQB_FRAME_SKIP_R, ref);
 }
 
-void pqb_op_on_skip(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now)
+void pqb_op_on_skip(struct pqb_engine *e, const struct pqb_request *r)
 {
     struct pqb_session *s = asker(e, r);
     struct pqb_frame f = {.type = PQB_FRAME_SKIP_A, .skip_a = r->skipped};
@@ -117,7 +117,7 @@ void pqb_op_on_skip(struct pqb_engine *e, const struct pqb_request *r, pqb_tstam
         pqb_session_nack(e, s, PQB_FRAME_SKIP_R, r->seq, PQB_NACK_STORAGE, PQB_STORAGE_RETRY_MS);
         break;
     }
-    pqb_submit_release_holds(e, s, 0, now); // a skipped seq counts as consumed
+    pqb_submit_release_holds(e, s, 0, UINT64_MAX); // a skipped seq counts as consumed
 }
 
 void pqb_op_epoch(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame_epoch_r *f)

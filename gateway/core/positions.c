@@ -55,7 +55,7 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
         set_gap(out, at, PQB_MIN(u->tail - 1, u->head), PQB_GAP_EXPIRED);
         return;
     }
-    entry = pqb_user_index_at(u, at, pqb_view_journal_first(e->view));
+    entry = pqb_user_index_at(u, at, e->journal_first);
     if (entry && entry->iseq == at) {
         err = pqb_view_journal_message(e->view, entry->gseq, &out->message);
         if (err == PQB_OK) {

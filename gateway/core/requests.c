@@ -53,7 +53,7 @@ static void on_borrowed(struct pqb_engine *e, const struct pqb_request *r, pqb_t
         pqb_op_on_epoch(e, r, now);
         break;
     case PQB_OP_SKIP:
-        pqb_op_on_skip(e, r, now);
+        pqb_op_on_skip(e, r);
         break;
     case PQB_OP_STAT:
         pqb_op_on_stat(e, r);

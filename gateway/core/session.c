@@ -5,22 +5,25 @@
 
 #include "gateway/core/engine_impl.h"
 
-struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u, uint64_t cid,
-                                       const struct pqb_addr *from, pqb_tstamp now)
+struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
+                                       const struct pqb_half_open *h, const struct pqb_addr *from,
+                                       pqb_tstamp now)
 {
     struct pqb_session *s;
 
-    PQB_ASSERT(!pqb_session_get(e, cid));
+    PQB_ASSERT(!pqb_session_get(e, h->cid));
     if (pqb_timerq_reserve(&e->timers, e->sessions.count + 1) != PQB_OK)
         return NULL;
-    s = calloc(1, sizeof(*s));
+    s = calloc(1, sizeof(*s) + h->device_len);
     if (!s)
         return NULL;
+    memcpy(s->device, h->device, h->device_len);
+    s->device_len = h->device_len;
     s->user = u;
     s->created_at = now;
     s->retry_at = PQB_NEVER;
     s->jitter = (float)pqb_rng_below(&e->rng, 1024) / 1024;
-    pqb_channel_init(&s->channel, cid, now);
+    pqb_channel_init(&s->channel, h->cid, now);
     pqb_path_init(&s->path, from);
     pqb_sent_map_init(&s->sent);
     pqb_timer_init(&s->timer);
@@ -28,7 +31,7 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     pqb_list_init(&s->holds);
     pqb_list_push_back(&u->sessions, &s->of_user);
     u->session_count++;
-    pqb_htable_insert(&e->sessions, &s->by_cid, cid);
+    pqb_htable_insert(&e->sessions, &s->by_cid, h->cid);
     pqb_count(e, PQB_COUNTER_SESSION_OPENED);
     return s;
 }
@@ -246,7 +249,7 @@ void pqb_session_frag_trim(struct pqb_engine *e, struct pqb_session *s)
 
 size_t pqb_session_memory(const struct pqb_session *s)
 {
-    size_t bytes = sizeof(*s);
+    size_t bytes = sizeof(*s) + s->device_len;
 
     if (s->outbox)
         bytes += sizeof(*s->outbox);

@@ -66,14 +66,16 @@ struct pqb_session {
     bool is_blocked;      // messages wait for the congestion window or the pacing
     bool has_news;        // the head moved while the backlog is pulled
     uint8_t device_len;
-    char device[PQB_DEVICE_MAX];
+    char device[];
 };
 
 struct pqb_engine;
+struct pqb_half_open;
 
-// Links a new session of `u`. NULL: no memory. `cid` is free.
-struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u, uint64_t cid,
-                                       const struct pqb_addr *from, pqb_tstamp now);
+// Links a new session of `u` and the device that `h` names. NULL: no memory.
+struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
+                                       const struct pqb_half_open *h, const struct pqb_addr *from,
+                                       pqb_tstamp now);
 
 // Tells senders `stored` if it was the user's last session, unlinks and frees.
 void pqb_session_close(struct pqb_engine *e, struct pqb_session *s);

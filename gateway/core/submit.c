@@ -58,13 +58,13 @@ bool pqb_submit_may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t 
     return true;
 }
 
-static void raise_low(struct pqb_engine *e, struct pqb_session *s, uint64_t low, pqb_tstamp now)
+static void raise_low(struct pqb_engine *e, struct pqb_session *s, uint64_t low)
 {
     if (low <= s->low || s->epoch == 0)
         return;
     s->low = low;
     if (s->hold_count > 0)
-        pqb_submit_release_holds(e, s, 0, now);
+        pqb_submit_release_holds(e, s, 0, low - 1);
 }
 
 // True: a repeat of what is in flight, or a contradiction of it; either way it is dealt with.
@@ -159,7 +159,7 @@ void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
         pqb_count_verdict(e, PQB_VERDICT_FIELD);
         return;
     }
-    raise_low(e, s, m->low, now);
+    raise_low(e, s, m->low);
     if (!pqb_submit_may_begin(e, s, m->seq))
         return;
     key.hash = message_hash(m);
@@ -212,14 +212,13 @@ static void give_back(struct pqb_engine *e, struct pqb_session *s, struct pqb_re
     pqb_request_destroy(r);
 }
 
-void pqb_submit_release_holds(struct pqb_engine *e, struct pqb_session *s, uint64_t seq,
-                              pqb_tstamp now)
+void pqb_submit_release_holds(struct pqb_engine *e, struct pqb_session *s, uint64_t first,
+                              uint64_t last)
 {
-    (void)now;
     PQB_LIST_FOREACH_SAFE (it, after, &s->holds) {
         struct pqb_request *r = of_link(it);
 
-        if (seq != 0 && r->after != seq)
+        if (r->after < first || r->after > last)
             continue;
         unhold(s, r);
         r->low = PQB_MAX(r->low, PQB_MIN(s->low, r->seq));
@@ -368,7 +367,7 @@ void pqb_submit_on_completed(struct pqb_engine *e, struct pqb_request *r, pqb_ts
     } else {
         answer(e, s, r);
         if (s->hold_count > 0 && is_consumed(r))
-            pqb_submit_release_holds(e, s, r->seq, now);
+            pqb_submit_release_holds(e, s, r->seq, r->seq);
     }
     pqb_request_destroy(r);
 }

@@ -1,5 +1,22 @@
 #include "gateway/core/engine_impl.h"
 
+int pqb_engine_open_view(struct pqb_engine *e)
+{
+    const int err = pqb_view_begin(e->view);
+
+    if (err != PQB_OK)
+        return err;
+    e->is_view_open = true;
+    e->journal_first = pqb_view_journal_first(e->view);
+    return PQB_OK;
+}
+
+void pqb_engine_close_view(struct pqb_engine *e)
+{
+    pqb_view_end(e->view);
+    e->is_view_open = false;
+}
+
 static int on_message(struct pqb_engine *e, const struct pqb_record *r)
 {
     struct pqb_user *u = pqb_user_table_make(&e->users, r->uid, r->uhash);

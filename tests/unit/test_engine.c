@@ -1182,7 +1182,7 @@ static void an_idle_session_stays_within_its_memory_bound(void **state)
     gate_settle(g);
     after = pqb_engine_memory(g->engines[0]);
     print_message("bytes a session: %zu\n", (after - before) / 64);
-    assert_true((after - before) / 64 <= 1200);
+    assert_true((after - before) / 64 <= 1024);
 }
 
 // ------------------------------------------------------------------------------------ shards
