@@ -25,8 +25,10 @@ void pqb_inbox_init(struct pqb_client *c)
 
 static void drop_first(struct pqb_inbox *in)
 {
-    struct pqb_inmsg *m = inmsg_of(pqb_list_pop_front(&in->buffer));
+    struct pqb_list *first = pqb_list_pop_front(&in->buffer);
 
+    PQB_ASSERT(first != NULL);
+    struct pqb_inmsg *m = inmsg_of(first);
     in->count--;
     in->bytes -= m->len;
     free(m);
