@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "common/base/check.h"
@@ -16,13 +17,15 @@
 #include "gateway/admin/control.h"
 #include "gateway/admin/rows.h"
 
-#define ANSWER_MAX (16 * 1024 * 1024) // bytes of one answer
+#define ANSWER_MAX       (16 * 1024 * 1024)  // bytes of one answer
+#define BACKUP_PAGES_MAX (UINT64_C(1) << 20) // pages a backup may pin: 4 GiB
 
 struct pqb_admin {
     struct pqb_admin_env env;
     struct pqb_control *control;
     struct pqb_list commands; // not answered yet
     struct pqb_view *view;    // for inbox; made at first use
+    bool has_backup;          // one at a time
 };
 
 struct command {
@@ -37,6 +40,10 @@ struct command {
     size_t user_len, device_len;
     uint64_t limit, sum;
     uint32_t online; // bit i: devices[i] has a session
+    char *path;
+    pthread_t thread;
+    bool has_thread;
+    int result;
 };
 
 // ----------------------------------------------------------------------------------- lifetime
@@ -44,8 +51,11 @@ struct command {
 static void command_destroy(struct command *c)
 {
     pqb_list_unlink(&c->link);
+    if (c->has_thread)
+        (void)pthread_join(c->thread, NULL);
     pqb_request_destroy(c->answer);
     pqb_json_fini(&c->out);
+    free(c->path);
     free(c);
 }
 
@@ -502,16 +512,69 @@ static void run_checkpoint(struct command *c, char *const *words, size_t count)
     submit(c, PQB_OP_CHECKPOINT, on_checkpoint);
 }
 
+// ------------------------------------------------------------------------------------- backup
+
+static void *backup(void *arg)
+{
+    struct command *c = arg;
+
+    c->result = pqb_store_backup(c->admin->env.store, c->path, BACKUP_PAGES_MAX);
+    PQB_ASSERT(pqb_mailbox_post(c->admin->env.home, &c->chain.call));
+    return NULL;
+}
+
+static void backup_done(struct pqb_chain *chain)
+{
+    struct command *c = chain->ctx;
+    char why[128];
+
+    c->admin->has_backup = false;
+    if (c->result == PQB_OK) {
+        begin_answer(c, true);
+        pqb_json_string(&c->out, "backup", c->path);
+        finish(c);
+        return;
+    }
+    if (c->result == PQB_ERR_EXISTS)
+        (void)snprintf(why, sizeof(why), "the directory exists; name a new one");
+    else if (c->result == PQB_ERR_NO_SPACE)
+        (void)snprintf(why, sizeof(why),
+                       "no space, or the store changed too much meanwhile; try when it is calmer");
+    else
+        (void)snprintf(why, sizeof(why), "the copy failed: %s", pqb_err_name(c->result));
+    refuse(c, why);
+}
+
+static void run_backup(struct command *c, char *const *words, size_t count)
+{
+    if (count < 2 || words[1][0] != '/') {
+        refuse(c, "an absolute path of a new directory is needed");
+        return;
+    }
+    if (c->admin->has_backup) {
+        refuse(c, "a backup is under way; wait for it");
+        return;
+    }
+    c->path = strdup(words[1]);
+    // A chain to no shard: it only carries the thread's result home.
+    c->chain = (struct pqb_chain){.done = backup_done, .ctx = c};
+    if (c->path == NULL || pthread_create(&c->thread, NULL, backup, c) != 0) {
+        refuse(c, "out of memory");
+        return;
+    }
+    c->has_thread = true;
+    c->admin->has_backup = true;
+}
+
 // ----------------------------------------------------------------------------------- dispatch
 
 static const struct {
     const char *name;
     void (*run)(struct command *c, char *const *words, size_t count);
 } verbs[] = {
-    {"status", run_status}, {"sessions", run_sessions},
-    {"user", run_user},     {"inbox", run_inbox},
-    {"kick", run_kick},     {"drain", run_drain},
-    {"reload", run_reload}, {"checkpoint", run_checkpoint},
+    {"status", run_status}, {"sessions", run_sessions}, {"user", run_user},
+    {"inbox", run_inbox},   {"kick", run_kick},         {"drain", run_drain},
+    {"reload", run_reload}, {"backup", run_backup},     {"checkpoint", run_checkpoint},
 };
 
 static void on_command(void *ctx, struct pqb_control_peer *peer, char *const *words, size_t count)

@@ -20,6 +20,8 @@ static const struct {
     {"drain", ctl_drain, "end all sessions and stop the gateway"},
     {"reload", ctl_reload, "read configuration and tokens again"},
     {"checkpoint", ctl_checkpoint, "begin a checkpoint now"},
+    {"backup", ctl_backup, "copy the running store into a new directory"},
+    {"verify", ctl_verify, "check a stopped data directory or a backup"},
 };
 
 #define WORDS_MAX 64

@@ -1,5 +1,4 @@
 // The commands that ask a running gateway.
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +18,19 @@ struct steering {
     size_t args_min, args_max;
     bool has_limit;
     bool waits_for_end;
+    bool is_path; // the argument is a path: made absolute
     pqb_duration timeout;
 };
+
+static bool make_absolute(const char *path, char out[CTL_PATH_MAX])
+{
+    char here[CTL_PATH_MAX] = "";
+
+    if (path[0] != '/' && getcwd(here, sizeof(here)) == NULL)
+        return false;
+    return snprintf(out, CTL_PATH_MAX, "%s%s%s", here, here[0] != '\0' ? "/" : "", path) <
+           CTL_PATH_MAX;
+}
 
 static int steer(const struct steering *s, int argc, char **argv)
 {
@@ -29,7 +39,7 @@ static int steer(const struct steering *s, int argc, char **argv)
     uint64_t limit = LIMIT_DEFAULT;
     const char *args[2];
     size_t arg_count = 0;
-    char name[32], limit_text[24];
+    char name[32], limit_text[24], path[CTL_PATH_MAX];
     const struct cli_option options[] = {
         {.name = "json", .type = CLI_FLAG, .out = &is_json, .help = "the answer as JSON"},
         CTL_PLACE_OPTIONS(place),
@@ -67,6 +77,11 @@ static int steer(const struct steering *s, int argc, char **argv)
         if (args[i][0] == '\0')
             return cli_wrong(name, "an argument is empty", s->usage);
         question.words[1 + i] = args[i];
+    }
+    if (s->is_path) {
+        if (!make_absolute(args[0], path))
+            return cli_wrong(name, "the path is too long", s->usage);
+        question.words[1] = path;
     }
     if (s->has_limit) {
         (void)snprintf(limit_text, sizeof(limit_text), "%llu", (unsigned long long)limit);
@@ -176,6 +191,23 @@ int ctl_checkpoint(int argc, char **argv)
         .usage = "[--json]",
         .about = "Begins a checkpoint now.",
         .timeout = TIMEOUT_NS,
+    };
+
+    return steer(&s, argc, argv);
+}
+
+// The gateway makes the copy, so it needs a path that does not depend on where pqbctl stands.
+int ctl_backup(int argc, char **argv)
+{
+    static const struct steering s = {
+        .verb = "backup",
+        .usage = "DIR [--json]",
+        .about = "Copies the running store into the new directory DIR. A gateway that is started\n"
+                 "on a backup tells its clients so, and they send again what it has not.",
+        .args_min = 1,
+        .args_max = 1,
+        .is_path = true,
+        .timeout = TIMEOUT_BACKUP_NS,
     };
 
     return steer(&s, argc, argv);
