@@ -91,6 +91,22 @@ static void on_nack(struct pqb_client *c, const struct pqb_frame_nack *f, pqb_ts
     }
 }
 
+// The gateway sees another address: a NAT has moved this client, unasked. What is on the way back
+// went to the old one, so it is asked for again at once; and a NAT that forgets so soon needs to
+// hear from this client more often.
+static void on_path_challenge(struct pqb_client *c, const struct pqb_frame_path *f)
+{
+    const bool is_repeat = memcmp(c->answers.path, f->data, PQB_PATH_LEN) == 0;
+
+    c->answers.has_path = true;
+    memcpy(c->answers.path, f->data, PQB_PATH_LEN);
+    if (is_repeat)
+        return;
+    pqb_sent_map_mark_all_lost(&c->outbox.sent, &c->channel);
+    c->keepalive_now_ns =
+        PQB_MAX(c->keepalive_now_ns / 2, PQB_MIN(c->keepalive_ns, PQB_CLIENT_KEEPALIVE_MIN_NS));
+}
+
 static void on_frame(struct pqb_client *c, const struct pqb_frame *f, pqb_tstamp now)
 {
     switch (f->type) {
@@ -99,8 +115,7 @@ static void on_frame(struct pqb_client *c, const struct pqb_frame *f, pqb_tstamp
         c->answers.pong_nonce = f->ping.nonce;
         return;
     case PQB_FRAME_PATH_CHALLENGE:
-        c->answers.has_path = true;
-        memcpy(c->answers.path, f->path.data, PQB_PATH_LEN);
+        on_path_challenge(c, &f->path);
         return;
     case PQB_FRAME_NACK:
         on_nack(c, &f->nack, now);

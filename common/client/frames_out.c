@@ -110,11 +110,11 @@ static void put_epoch(struct pqb_client *c, struct datagram *d, pqb_tstamp now)
 static pqb_tstamp ping_at(const struct pqb_client *c)
 {
     const pqb_duration pause =
-        c->unanswered_since != PQB_NEVER ? PQB_CLIENT_PROBE_NS : c->keepalive_ns;
+        c->unanswered_since != PQB_NEVER ? PQB_CLIENT_PROBE_NS : c->keepalive_now_ns;
 
     return c->answers.has_ping
                ? 0
-               : pqb_tstamp_add(c->channel.sent_at, PQB_MIN(pause, c->keepalive_ns));
+               : pqb_tstamp_add(c->channel.sent_at, PQB_MIN(pause, c->keepalive_now_ns));
 }
 
 static void put_ping(struct pqb_client *c, struct datagram *d, pqb_tstamp now)

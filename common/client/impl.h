@@ -22,26 +22,28 @@
 #include "common/wire/frame.h"
 #include "common/wire/limits.h"
 
-#define PQB_CLIENT_INIT_NS       (1 * PQB_NS_PER_SEC)  // first wait for an answer to INIT; doubles
-#define PQB_CLIENT_SILENCE_NS    (20 * PQB_NS_PER_SEC) // unanswered for so long: the peer is dead
-#define PQB_CLIENT_PROBE_NS      (2 * PQB_NS_PER_SEC)  // between pings while unanswered
-#define PQB_CLIENT_BACKOFF_NS    (1 * PQB_NS_PER_SEC)  // base of the reconnect backoff
-#define PQB_CLIENT_STEADY_NS     (10 * PQB_NS_PER_SEC) // online for so long resets the backoff
-#define PQB_CLIENT_TRIES_MAX     12  // repeats of one request before the session is given up
-#define PQB_CLIENT_ACK_EVERY     8   // messages after which an acknowledgement waits no longer
-#define PQB_CLIENT_BUFFER_MAX    256 // messages held beyond the cursor
-#define PQB_CLIENT_BUFFER_BYTES  (512u * 1024)
-#define PQB_CLIENT_SURELY_WHOLE  900                   // a body up to this never comes in fragments
-#define PQB_CLIENT_HANDOVER_NS   (100 * PQB_NS_PER_MS) // after "not now"; doubles
-#define PQB_CLIENT_HANDOVER_MAX  (5 * PQB_NS_PER_SEC)
-#define PQB_CLIENT_STALL_NS      (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
-#define PQB_CLIENT_LARGE_MAX     2                    // messages sent in fragments at a time
-#define PQB_CLIENT_EPHEMERAL_MAX 64                   // waiting to leave
-#define PQB_CLIENT_WATCH_ASK     8                    // stat:R in one round
-#define PQB_CLIENT_WATCH_NS      (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
-#define PQB_CLIENT_WATCH_MAX_NS  (300 * PQB_NS_PER_SEC)
-#define PQB_CLIENT_FRAG_ACKS_MAX 8 // fragment ids waiting to be acknowledged or reset
-#define PQB_CLIENT_REASSEMBLY    (PQB_FRAG_IN_MAX * (size_t)PQB_FRAG_TOTAL_MAX)
+#define PQB_CLIENT_INIT_NS          (1 * PQB_NS_PER_SEC) // first wait for an answer to INIT; doubles
+#define PQB_CLIENT_INIT_STEADY      8                    // tries after which the wait doubles again
+#define PQB_CLIENT_SILENCE_NS       (20 * PQB_NS_PER_SEC) // unanswered for so long: the peer is dead
+#define PQB_CLIENT_KEEPALIVE_MIN_NS (4 * PQB_NS_PER_SEC)  // on a path that keeps changing
+#define PQB_CLIENT_PROBE_NS         (2 * PQB_NS_PER_SEC)  // between pings while unanswered
+#define PQB_CLIENT_BACKOFF_NS       (1 * PQB_NS_PER_SEC)  // base of the reconnect backoff
+#define PQB_CLIENT_STEADY_NS        (10 * PQB_NS_PER_SEC) // online for so long resets the backoff
+#define PQB_CLIENT_TRIES_MAX        12  // repeats of one request before the session is given up
+#define PQB_CLIENT_ACK_EVERY        8   // messages after which an acknowledgement waits no longer
+#define PQB_CLIENT_BUFFER_MAX       256 // messages held beyond the cursor
+#define PQB_CLIENT_BUFFER_BYTES     (512u * 1024)
+#define PQB_CLIENT_SURELY_WHOLE     900 // a body up to this never comes in fragments
+#define PQB_CLIENT_HANDOVER_NS      (100 * PQB_NS_PER_MS) // after "not now"; doubles
+#define PQB_CLIENT_HANDOVER_MAX     (5 * PQB_NS_PER_SEC)
+#define PQB_CLIENT_STALL_NS         (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
+#define PQB_CLIENT_LARGE_MAX        2                    // messages sent in fragments at a time
+#define PQB_CLIENT_EPHEMERAL_MAX    64                   // waiting to leave
+#define PQB_CLIENT_WATCH_ASK        8                    // stat:R in one round
+#define PQB_CLIENT_WATCH_NS         (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
+#define PQB_CLIENT_WATCH_MAX_NS     (300 * PQB_NS_PER_SEC)
+#define PQB_CLIENT_FRAG_ACKS_MAX    8 // fragment ids waiting to be acknowledged or reset
+#define PQB_CLIENT_REASSEMBLY       (PQB_FRAG_IN_MAX * (size_t)PQB_FRAG_TOTAL_MAX)
 
 // A request that is repeated until its answer comes.
 struct pqb_attempt {
@@ -203,6 +205,7 @@ struct pqb_client {
     struct pqb_rng rng;
     uint32_t queue_max, queue_bytes_max, watch_max, page_max;
     pqb_duration keepalive_ns, reconnect_max_ns, ack_delay_ns;
+    pqb_duration keepalive_now_ns; // what this session's path has taught so far
 
     enum pqb_client_state state;
     bool is_ending;                // the session ends when the current call is through

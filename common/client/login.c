@@ -147,6 +147,7 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
     pqb_channel_init(&c->channel, resp.cid, now);
     // The first DATA confirms the login: it asks for a sign of life and tells the cursor, whose
     // answer is binding where RESP was a preview.
+    c->keepalive_now_ns = c->keepalive_ns;
     c->answers.has_ping = true;
     pqb_attempt_ask(&c->inbox.ack);
     if (c->outbox.epoch == 0) {
@@ -202,6 +203,18 @@ void pqb_login_on_timeout(struct pqb_client *c, pqb_tstamp now)
         pqb_login_start(c, now);
 }
 
+// 1 s, 2 s, then 4 s for a while, which keeps below the one datagram in three seconds that RFC 8085
+// 3.1.3 allows a sender without an answer; a gateway that stays silent is asked ever more seldom.
+static pqb_duration init_wait(const struct pqb_client *c)
+{
+    const unsigned tries = c->login.inits;
+    const unsigned doublings =
+        tries <= 2 ? tries
+                   : 2 + (tries > PQB_CLIENT_INIT_STEADY ? tries - PQB_CLIENT_INIT_STEADY : 0);
+
+    return PQB_MIN(PQB_CLIENT_INIT_NS << PQB_MIN(doublings, 16u), c->reconnect_max_ns);
+}
+
 size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
 {
     struct pqb_login *l = &c->login;
@@ -219,9 +232,7 @@ size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
         .low = c->outbox.low_durable,
         .cursor = c->inbox.cursor,
     };
-    // 1 s, 2 s, 4 s ... each with up to a quarter more.
-    const pqb_duration wait =
-        PQB_MIN(PQB_CLIENT_INIT_NS << PQB_MIN(l->inits, 16u), c->reconnect_max_ns);
+    const pqb_duration wait = init_wait(c);
     l->at = pqb_tstamp_add(now, wait + pqb_client_jitter(c, wait / 4));
     c->stats.inits_sent++;
     if (++l->inits > 1 && !l->has_cookie)

@@ -7,6 +7,9 @@
 
 #define AMPLIFICATION 3 // RFC 9000 8.1
 
+// Header, and a frame with a challenge in it.
+#define CHALLENGE_DATAGRAM_LEN (PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN)
+
 static void drop_candidate(struct pqb_path *p)
 {
     p->candidate = (struct pqb_addr){0};
@@ -97,4 +100,15 @@ bool pqb_path_on_timeout(struct pqb_path *p, pqb_tstamp now)
 pqb_tstamp pqb_path_deadline(const struct pqb_path *p)
 {
     return p->retry_at;
+}
+
+struct pqb_addr pqb_path_take_destination(struct pqb_path *p, uint32_t len)
+{
+    // Before the first challenge has left, and for those still to come, the budget is reserved.
+    const uint32_t reserve = PQB_PATH_TRIES * CHALLENGE_DATAGRAM_LEN;
+
+    if (!has_candidate(p) || p->tries == 0 || p->budget < len + reserve)
+        return p->current;
+    p->budget -= len;
+    return p->candidate;
 }

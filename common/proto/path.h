@@ -1,6 +1,6 @@
 // Address change (RFC 9000 sections 8.2 and 9): the newest packet from another address starts a
 // challenge; until the response comes, at most three times the bytes received from there go there,
-// and everything else stays on the validated address. The move is final on the response.
+// and what is beyond that stays on the validated address. The move is final on the response.
 #pragma once
 
 #include <stdbool.h>
@@ -41,3 +41,7 @@ bool pqb_path_on_response(struct pqb_path *p, const uint8_t data[PQB_PATH_LEN], 
 // Makes the next try due or, after PQB_PATH_TRIES, drops the candidate. True if it was dropped.
 bool pqb_path_on_timeout(struct pqb_path *p, pqb_tstamp now);
 pqb_tstamp pqb_path_deadline(const struct pqb_path *p);
+
+// Where a datagram of `len` bytes goes: to the candidate while its budget lasts, for a peer that
+// did move no longer listens elsewhere; else to the validated address.
+struct pqb_addr pqb_path_take_destination(struct pqb_path *p, uint32_t len);

@@ -209,7 +209,7 @@ bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pq
     if (used == 0)
         return false;
     (void)pqb_channel_stamp(&s->channel, out->data, now);
-    out->to = s->path.current;
     out->len = PQB_DATA_HEADER_LEN + used;
+    out->to = pqb_path_take_destination(&s->path, (uint32_t)out->len);
     return true;
 }
