@@ -13,7 +13,8 @@
 #include "storage/failpoints.h"
 #include "storage/store_internal.h"
 
-#define EXIT_FATAL 3 // the process ends so that a restart finds out what the disk really holds
+#define REQUEST_COST 256 // bytes that a request adds to a batch besides its body, roughly
+#define EXIT_FATAL   3   // the process ends so that a restart finds out what the disk really holds
 
 // ---------------------------------------------------------------------------------- commit
 
@@ -149,7 +150,7 @@ static void take(struct pqb_store *s)
     while (!is_full(s) && (r = pqb_mpsc_pop(&s->queue)) != NULL) {
         if (!s->ledger->is_in_batch)
             pqb_writer_begin(s);
-        s->batch_bytes += r->cost;
+        s->batch_bytes += r->body_len + REQUEST_COST;
         decide(s, r, true);
         if (may_release(s, r)) {
             s->has_released = true;
