@@ -614,7 +614,9 @@ static int decide_rollback(struct decision *d)
     if (d->user == NULL)
         return finish(d, PQB_RESULT_UNKNOWN, 0);
     finish(d, PQB_RESULT_DONE, 0);
-    if (d->r->cursor == 0 || d->r->cursor > d->user->core.head)
+    if (d->user->core.generation == PQB_GENERATION_MAX)
+        finish(d, PQB_RESULT_REFUSED, PQB_NACK_INVALID); // there is no position left to go to
+    else if (d->r->cursor == 0 || d->r->cursor > d->user->core.head)
         err =
             generation_begin(d, d->user, generation_next(d->l, d->user->core.generation, d->turn));
     fill(d);
