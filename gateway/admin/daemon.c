@@ -178,7 +178,7 @@ static int open_mailboxes(struct pqb_daemon *d)
 static int open_page(struct pqb_daemon *d)
 {
     static struct pqb_stats_row rows[PQB_ROWS_COUNT];
-    char names[PQB_DAEMON_SHARDS_MAX + 2][16];
+    char names[PQB_DAEMON_SHARDS_MAX + 2][32];
     const char *columns[PQB_DAEMON_SHARDS_MAX + 2];
     const size_t count = d->shard_count + 2;
     int err;

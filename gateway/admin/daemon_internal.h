@@ -26,6 +26,7 @@ enum pqb_daemon_signal {
 struct pqb_reload {
     struct pqb_chain chain;
     bool is_under_way;
+    bool is_wanted; // another SIGHUP came meanwhile
     struct pqb_tokens *old_tokens;
 };
 

@@ -98,6 +98,8 @@ static void settings_done(struct pqb_chain *chain)
     d->reload.is_under_way = false;
     pqb_tokens_destroy(d->reload.old_tokens);
     d->reload.old_tokens = NULL;
+    if (d->reload.is_wanted && !d->drain.has_begun)
+        (void)pqb_daemon_reload(d, NULL);
 }
 
 struct diff_target {
@@ -159,6 +161,7 @@ bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
     d->reload.old_tokens = d->tokens;
     d->tokens = tokens;
     d->reload.is_under_way = true;
+    d->reload.is_wanted = false;
     d->reload.chain.visit = visit_with_settings;
     d->reload.chain.done = settings_done;
     d->reload.chain.ctx = d;
@@ -238,7 +241,9 @@ static void on_signal(evutil_socket_t signal_number, short what, void *arg)
 
     (void)what;
     if (signal_number == SIGHUP) {
-        (void)pqb_daemon_reload(d, NULL);
+        d->reload.is_wanted = d->reload.is_under_way;
+        if (!d->reload.is_under_way)
+            (void)pqb_daemon_reload(d, NULL);
         return;
     }
     if (d->drain.has_begun) {
