@@ -49,7 +49,7 @@ ARROWS = {
 # Library header -> the only folders that may include it.
 LIBRARIES = [
     (re.compile(r'lmdb\.h$'), [STORAGE]),
-    (re.compile(r'event2/|event\.h$'), [IO, ADMIN]),
+    (re.compile(r'event2/|event\.h$'), [IO, ADMIN, TESTS]),
     (re.compile(r'msgpack(\.h$|/)'), [WIRE]),
 ]
 
