@@ -271,11 +271,13 @@ static bool is_final(enum pqb_client_reason reason)
 // Does what pqb_client_end asked for. Runs when no part is in the middle of anything.
 static void settle(struct pqb_client *c, pqb_tstamp now)
 {
-    const enum pqb_client_reason reason = c->ending;
+    enum pqb_client_reason reason = c->ending;
 
     if (!c->is_ending)
         return;
     c->is_ending = false;
+    if (c->is_closing && !is_final(reason))
+        reason = PQB_REASON_CLOSED; // whatever else ended it, nobody wants it back
     pqb_client_clear_session(c);
     if (reason == PQB_REASON_CLOSED || is_final(reason)) {
         c->is_closing = false;
@@ -291,7 +293,7 @@ static void settle(struct pqb_client *c, pqb_tstamp now)
 void pqb_client_connect(struct pqb_client *c, uint64_t now)
 {
     c->now = now;
-    c->is_closing = false;
+    c->is_closing = c->answers.has_logout = false;
     if (c->login.phase != PQB_LOGIN_IDLE || c->is_ending)
         return;
     c->login.failures = 0;

@@ -103,7 +103,7 @@ static void on_path_challenge(struct pqb_client *c, const struct pqb_frame_path 
     if (is_repeat)
         return;
     pqb_sent_map_mark_all_lost(&c->outbox.sent, &c->channel);
-    c->keepalive_now_ns = PQB_MIN(c->keepalive_ns, PQB_CLIENT_KEEPALIVE_MIN_NS);
+    c->keepalive_now_ns = PQB_MIN(c->login.keepalive_ns, PQB_CLIENT_KEEPALIVE_MIN_NS);
 }
 
 static void on_frame(struct pqb_client *c, const struct pqb_frame *f, pqb_tstamp now)
@@ -162,7 +162,7 @@ static void on_frame(struct pqb_client *c, const struct pqb_frame *f, pqb_tstamp
         pqb_large_on_reset(c, f->frag_reset.id, now);
         return;
     case PQB_FRAME_PONG: // any DATA is a sign of life; the echo gave the sample
-        c->keepalive_now_ns = PQB_MIN(c->keepalive_now_ns / 4 * 5, c->keepalive_ns);
+        c->keepalive_now_ns = PQB_MIN(c->keepalive_now_ns / 4 * 5, c->login.keepalive_ns);
         return;
     case PQB_FRAME_PATH_RESPONSE:
     case PQB_FRAME_LOGOUT:

@@ -71,7 +71,8 @@ struct pqb_login {
     uint8_t reset_token[PQB_RESET_LEN];
     uint64_t cursor, head, count; // of RESP, applied when the gateway has confirmed
     uint32_t push_max;
-    struct pqb_attempt epoch; // epoch:R
+    pqb_duration keepalive_ns; // ours, or less when the gateway would be the first to give up
+    struct pqb_attempt epoch;  // epoch:R
     uint8_t nonce[PQB_NONCE_LEN];
 };
 

@@ -143,11 +143,14 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
     l->head = resp.head;
     l->count = resp.count;
     l->push_max = resp.push_max;
+    l->keepalive_ns = c->keepalive_ns;
+    if (resp.idle_ms > 0)
+        l->keepalive_ns = PQB_MIN(l->keepalive_ns, resp.idle_ms * PQB_NS_PER_MS / 2);
     c->stats.gateway_time_ms = resp.time_ms;
     pqb_channel_init(&c->channel, resp.cid, now);
     // The first DATA confirms the login: it asks for a sign of life and tells the cursor, whose
     // answer is binding where RESP was a preview.
-    c->keepalive_now_ns = c->keepalive_ns;
+    c->keepalive_now_ns = l->keepalive_ns;
     c->answers.has_ping = true;
     pqb_attempt_ask(&c->inbox.ack);
     if (c->outbox.epoch == 0) {

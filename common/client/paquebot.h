@@ -258,7 +258,8 @@ struct pqb_client_config {
     uint32_t queue_max;        // messages in the queue; default 1024
     uint32_t queue_bytes_max;  // bytes of their bodies; default 4 MiB
     uint32_t watch_max;        // accepted messages whose delivery is still awaited; the oldest is
-                               // forgotten for a new one; 0: none; default 256
+                               // forgotten for a new one, all are when the client is destroyed;
+                               // 0: none; default 256
     uint64_t keepalive_ns;     // silence after which the gateway is asked whether it is there;
                                // default 25 s
     uint64_t reconnect_max_ns; // cap of the backoff between tries; default 30 s

@@ -169,6 +169,28 @@ static void an_idle_session_is_kept_alive(void **state)
     assert_int_equal(fake_count(&f, PQB_FRAME_PING), 2);
 }
 
+static void the_gateways_idle_timeout_is_kept_ahead_of(void **state)
+{
+    const struct pqb_frame pong = {.type = PQB_FRAME_PONG};
+
+    (void)state;
+    pqb_client_connect(f.c, f.now);
+    fake_pump(&f);
+    struct pqb_resp resp = fake_resp(&f);
+    resp.idle_ms = 10000;
+    fake_send_resp(&f, &resp);
+    struct pqb_frame epoch = {.type = PQB_FRAME_EPOCH_A, .epoch_a = {.epoch = 7}};
+    memcpy(epoch.epoch_a.nonce, fake_last(&f, PQB_FRAME_EPOCH_R)->epoch_r.nonce, PQB_NONCE_LEN);
+    const struct pqb_frame answers[] = {epoch, {.type = PQB_FRAME_ACK_A}};
+    fake_send(&f, answers, 2);
+    fake_forget(&f);
+    fake_advance(&f, 5 * FAKE_SECOND - 1);
+    assert_int_equal(f.datagrams, 0);
+    fake_advance(&f, 1);
+    assert_int_equal(fake_count(&f, PQB_FRAME_PING), 1);
+    fake_send(&f, &pong, 1);
+}
+
 static void a_silent_gateway_is_left_after_20_seconds(void **state)
 {
     (void)state;
@@ -240,6 +262,29 @@ static void close_says_logout(void **state)
     assert_int_equal(pqb_client_next_deadline(f.c), PQB_CLIENT_NEVER);
 }
 
+static void a_session_that_ends_while_closing_stays_closed(void **state)
+{
+    const struct pqb_frame kick = {.type = PQB_FRAME_KICK, .kick = {PQB_KICK_DRAIN}};
+
+    (void)state;
+    fake_login(&f);
+    pqb_client_close(f.c, f.now);
+    fake_deliver_only(&f, &kick, 1);
+    assert_int_equal(pqb_client_get_state(f.c), PQB_CLIENT_OFFLINE);
+    assert_int_equal(pqb_client_next_deadline(f.c), PQB_CLIENT_NEVER);
+}
+
+static void connect_takes_a_close_back(void **state)
+{
+    (void)state;
+    fake_login(&f);
+    pqb_client_close(f.c, f.now);
+    pqb_client_connect(f.c, f.now);
+    fake_pump(&f);
+    assert_int_equal(pqb_client_get_state(f.c), PQB_CLIENT_ONLINE);
+    assert_int_equal(fake_count(&f, PQB_FRAME_LOGOUT), 0);
+}
+
 static void a_path_challenge_and_a_ping_are_answered(void **state)
 {
     struct pqb_frame frames[2] = {{.type = PQB_FRAME_PATH_CHALLENGE},
@@ -289,6 +334,9 @@ int main(void)
         CASE(a_new_client_gets_an_epoch_before_it_sends),
         CASE(the_first_data_is_repeated_until_confirmed),
         CASE(an_idle_session_is_kept_alive),
+        CASE(the_gateways_idle_timeout_is_kept_ahead_of),
+        CASE(a_session_that_ends_while_closing_stays_closed),
+        CASE(connect_takes_a_close_back),
         CASE(a_silent_gateway_is_left_after_20_seconds),
         CASE(only_a_reset_with_the_token_ends_a_session),
         CASE(a_replaced_client_stops),
