@@ -11,7 +11,7 @@
 
 #include "common/base/err.h"
 #include "storage/failpoints.h"
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 static int setup(void **state)
 {

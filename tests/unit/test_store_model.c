@@ -15,7 +15,7 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/base/rng.h"
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #define SEEDS          300
 #define TURNS          120

@@ -17,7 +17,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #define SHARDS    2
 #define MESSAGES  400

@@ -15,7 +15,7 @@
 
 #include "common/base/err.h"
 #include "storage/failpoints.h"
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #define DAY_MS UINT64_C(86400000)
 
