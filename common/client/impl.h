@@ -64,6 +64,7 @@ struct pqb_login {
     uint64_t init_id; // 0: no INIT is out
     uint8_t cookie[PQB_COOKIE_LEN];
     bool has_cookie;
+    pqb_tstamp cookie_at; // when it came
     pqb_tstamp at;     // next INIT, or the end of the backoff
     unsigned inits;    // of this try
     unsigned failures; // in a row: exponent of the backoff

@@ -83,10 +83,12 @@ void pqb_login_on_retry(struct pqb_client *c, const uint8_t *data, size_t len, p
         c->stats.dropped++;
         return;
     }
-    // The first cookie is used at once; a later one (the first has expired) with the next repeat.
-    if (!l->has_cookie)
+    // Used at once, or it grows as stale as the one before by the next repeat; but not again and
+    // again when the gateway likes none.
+    if (!l->has_cookie || pqb_elapsed(l->cookie_at, now) >= PQB_CLIENT_INIT_NS)
         l->at = now;
     l->has_cookie = true;
+    l->cookie_at = now;
     memcpy(l->cookie, retry.cookie, PQB_COOKIE_LEN);
 }
 
