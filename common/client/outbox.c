@@ -322,23 +322,17 @@ int pqb_outbox_abandon(struct pqb_client *c, uint64_t seq)
 
 // --------------------------------------------------------------------------------------- epoch
 
-static struct pqb_outmsg *first_stale(const struct pqb_outbox *o)
-{
-    PQB_LIST_FOREACH (it, &o->queue) {
-        if (!outmsg_of(it)->is_fresh)
-            return outmsg_of(it);
-    }
-    return NULL;
-}
-
 void pqb_outbox_on_rollback(struct pqb_client *c)
 {
     struct pqb_outbox *o = &c->outbox;
-    struct pqb_outmsg *m;
+    const uint64_t end = o->next_seq;
 
+    // Also what this process never sent: its disk may have been copied, and the copy has sent it.
     // Told first, then forgotten, then the epoch: a crash in between tells again, never loses. The
-    // callback may change the queue, hence the search from its start each time.
-    while ((m = first_stale(o)) != NULL) {
+    // callback may change the queue, hence the look at its start each time.
+    while (!pqb_list_is_empty(&o->queue) && outmsg_of(o->queue.next)->seq < end) {
+        struct pqb_outmsg *m = outmsg_of(o->queue.next);
+
         tell(c, m->seq, PQB_RECEIPT_UNCERTAIN, 0);
         resolve(c, m, c->now);
     }
