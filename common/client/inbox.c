@@ -90,6 +90,8 @@ static void move_cursor(struct pqb_client *c, uint64_t cursor, pqb_tstamp now)
     in->moved_at = now;
     in->handover_at = PQB_NEVER;
     in->handover_tries = 0;
+    // Also when nothing came just now: the application may have been slow to take it.
+    pqb_attempt_ask_by(&in->ack, pqb_tstamp_add(now, c->ack_delay_ns));
 }
 
 static void not_now(struct pqb_client *c, pqb_tstamp now)
