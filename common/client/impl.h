@@ -301,6 +301,9 @@ size_t pqb_outbox_write_ephemeral(struct pqb_client *c, uint8_t *out, size_t roo
 size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now);
 pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c);
 
+// Has the message that this one follows left, so that it may leave too?
+bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m);
+
 struct pqb_outmsg *pqb_outbox_find(const struct pqb_client *c, uint64_t seq);
 void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *m,
                            struct pqb_frame *out);

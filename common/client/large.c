@@ -98,7 +98,8 @@ static bool is_open(const struct pqb_client *c, const struct pqb_outmsg *m)
     return false;
 }
 
-// The next large message that may travel: within the window, passed by `unmapped`, without a slot.
+// The next large message that may travel: within the window, passed by `unmapped`, without a slot,
+// behind nothing that has not left.
 static struct pqb_outmsg *next_waiting(const struct pqb_client *c)
 {
     PQB_LIST_FOREACH (it, &c->outbox.queue) {
@@ -106,7 +107,7 @@ static struct pqb_outmsg *next_waiting(const struct pqb_client *c)
 
         if (it == c->outbox.unmapped)
             return NULL;
-        if (m->is_large && !m->is_abandoned && !is_open(c, m))
+        if (m->is_large && !m->is_abandoned && !is_open(c, m) && pqb_outbox_may_leave(c, m))
             return m;
     }
     return NULL;

@@ -433,7 +433,7 @@ static void count_sent(struct pqb_client *c, struct pqb_outmsg *m)
 
 // The gateway holds a message until the one it follows has come, so one that leaves before all of
 // its leader has left only takes up the window, and may keep the leader itself from leaving.
-static bool may_leave(const struct pqb_client *c, const struct pqb_outmsg *m)
+bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m)
 {
     const struct pqb_outmsg *leader = m->leader;
     const struct pqb_sent *item;
@@ -456,7 +456,8 @@ static struct pqb_sent *next_item(const struct pqb_client *c)
     for (uint32_t i = sent->settled; i < sent->count; i++) {
         struct pqb_sent *item = pqb_sent_map_at(sent, i);
 
-        if ((item->transmissions == 0 || item->is_lost) && may_leave(c, outmsg_in(item)))
+        if ((item->transmissions == 0 || item->is_lost) &&
+            pqb_outbox_may_leave(c, outmsg_in(item)))
             return item;
     }
     return NULL;
