@@ -42,6 +42,17 @@ static bool load_whole(struct pqb_engine *e, const struct pqb_session *s, uint64
     return true;
 }
 
+static void begin_transfer(struct pqb_engine *e, struct pqb_session *s, size_t slot, uint64_t iseq)
+{
+    struct pqb_session_frag *frag = s->frag;
+
+    s->frag_id = s->frag_id == UINT32_MAX ? 1 : s->frag_id + 1;
+    pqb_frag_out_init(&frag->out[slot], s->frag_id, PQB_FRAME_MSG_N, iseq, e->whole.content,
+                      e->whole.len);
+    frag->fast_at[slot] = 0;
+    frag->has_asked[slot] = false;
+}
+
 struct pqb_frag_out *pqb_fragments_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t iseq)
 {
     struct pqb_session_frag *frag = pqb_session_frag_make(e, s);
@@ -51,26 +62,30 @@ struct pqb_frag_out *pqb_fragments_begin(struct pqb_engine *e, struct pqb_sessio
             continue;
         if (!load_whole(e, s, iseq))
             return NULL;
-        s->frag_id = s->frag_id == UINT32_MAX ? 1 : s->frag_id + 1;
-        pqb_frag_out_init(&frag->out[i], s->frag_id, PQB_FRAME_MSG_N, iseq, e->whole.content,
-                          e->whole.len);
-        frag->fast_at[i] = 0;
+        begin_transfer(e, s, i, iseq);
         return &frag->out[i];
     }
     return NULL;
 }
 
 // The timer fired, or later messages overtook this one. When every piece was acknowledged, the
-// acknowledgement of the whole is what was lost: the last piece asks for it.
-static void want_again(struct pqb_frag_out *f)
+// acknowledgement of the whole may be what was lost: the last piece asks for it. If that does not
+// help, the client has lost pieces that it acknowledged (and its frag:reset got lost): all anew.
+static void want_again(struct pqb_engine *e, struct pqb_session *s, struct pqb_frag_out *f)
 {
-    pqb_frag_out_on_lost(f);
-    if (pqb_frag_out_next(f) < 0) {
-        const unsigned last = pqb_frag_out_count(f) - 1;
+    const size_t slot = (size_t)(f - s->frag->out);
+    const unsigned last = pqb_frag_out_count(f) - 1;
 
-        f->acked[last / 64] &= ~(UINT64_C(1) << last % 64);
-        f->sent[last / 64] &= ~(UINT64_C(1) << last % 64);
+    pqb_frag_out_on_lost(f);
+    if (pqb_frag_out_next(f) >= 0)
+        return;
+    if (s->frag->has_asked[slot]) {
+        begin_transfer(e, s, slot, f->seq);
+        return;
     }
+    s->frag->has_asked[slot] = true;
+    f->acked[last / 64] &= ~(UINT64_C(1) << last % 64);
+    f->sent[last / 64] &= ~(UINT64_C(1) << last % 64);
 }
 
 enum pqb_fragments_result pqb_fragments_write(struct pqb_engine *e, struct pqb_session *s,
@@ -86,7 +101,7 @@ enum pqb_fragments_result pqb_fragments_write(struct pqb_engine *e, struct pqb_s
         return PQB_FRAGMENTS_VANISHED;
     }
     if (item->is_lost)
-        want_again(f);
+        want_again(e, s, f);
     index = pqb_frag_out_next(f);
     PQB_ASSERT(index >= 0);
     pqb_frag_out_get(f, (unsigned)index, e->whole.content, &frame);

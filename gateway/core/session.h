@@ -31,6 +31,7 @@ struct pqb_session_frag {
     struct pqb_frag_in in;
     struct pqb_frag_out out[PQB_FRAG_OUT_MAX]; // id 0: free
     pqb_tstamp fast_at[PQB_FRAG_OUT_MAX];      // last early retransmission of pieces
+    bool has_asked[PQB_FRAG_OUT_MAX]; // all pieces acknowledged, the last one sent as a question
 };
 
 struct pqb_session {
