@@ -65,9 +65,9 @@ struct pqb_login {
     uint8_t cookie[PQB_COOKIE_LEN];
     bool has_cookie;
     pqb_tstamp cookie_at; // when it came
-    pqb_tstamp at;     // next INIT, or the end of the backoff
-    unsigned inits;    // of this try
-    unsigned failures; // in a row: exponent of the backoff
+    pqb_tstamp at;        // next INIT, or the end of the backoff
+    unsigned inits;       // of this try
+    unsigned failures;    // in a row: exponent of the backoff
     pqb_tstamp online_at;
     uint8_t reset_token[PQB_RESET_LEN];
     uint64_t cursor, head, count; // of RESP, applied when the gateway has confirmed

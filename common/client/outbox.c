@@ -456,8 +456,7 @@ static struct pqb_sent *next_item(const struct pqb_client *c)
     for (uint32_t i = sent->settled; i < sent->count; i++) {
         struct pqb_sent *item = pqb_sent_map_at(sent, i);
 
-        if ((item->transmissions == 0 || item->is_lost) &&
-            pqb_outbox_may_leave(c, outmsg_in(item)))
+        if ((item->transmissions == 0 || item->is_lost) && pqb_outbox_may_leave(c, outmsg_in(item)))
             return item;
     }
     return NULL;
