@@ -216,6 +216,8 @@ struct sim_disk *sim_disk_copy(struct sim_disk *disk)
             sim_oracle_may_take_again(disk->oracle, copy->app, disk->takes[i].body,
                                       disk->takes[i].len);
     }
+    for (size_t i = 0; i < copy->live.queue_count; i++)
+        sim_oracle_on_copied(disk->oracle, copy->live.queue[i].message, copy->live.epoch != 0);
     rewind_app(copy);
     return copy;
 }

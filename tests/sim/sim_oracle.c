@@ -137,6 +137,12 @@ void sim_oracle_drop_app(struct sim_oracle *o, struct sim_app *app)
     free_app(app);
 }
 
+void sim_oracle_on_copied(struct sim_oracle *o, uint32_t message, bool has_epoch)
+{
+    o->messages[message].is_copied = true;
+    o->messages[message].may_be_double |= !has_epoch;
+}
+
 void sim_oracle_new_stream(struct sim_oracle *o, struct sim_app *app)
 {
     app->stream = o->streams_count++;
@@ -328,15 +334,15 @@ void sim_oracle_on_state(struct sim_oracle *o, struct sim_app *app, uint32_t mes
     if (state == SIM_UNCERTAIN && !app->may_be_uncertain)
         sim_oracle_fail(o, "P5 message %u of device %u is given back as uncertain for no reason",
                         message, app->device);
-    if ((state == SIM_REFUSED || state == SIM_ABANDONED) && m->taken_by)
+    if ((state == SIM_REFUSED || (state == SIM_ABANDONED && !m->is_copied)) && m->taken_by)
         sim_oracle_fail(o, "P4 message %u is reported %s, but was delivered", message,
                         sim_state_name(state));
-    if ((state == SIM_REFUSED || state == SIM_ABANDONED) && m->is_accepted)
+    if ((state == SIM_REFUSED || (state == SIM_ABANDONED && !m->is_copied)) && m->is_accepted)
         sim_oracle_fail(o, "P4 message %u is reported %s, but was accepted before", message,
                         sim_state_name(state));
     note_state(o, m, state);
     app->states[message] = (uint8_t)state;
-    if (state != SIM_UNCERTAIN)
+    if (state != SIM_UNCERTAIN && state != SIM_ABANDONED) // those two may come without the gateway
         see_registered(o, app, now);
 }
 
@@ -364,6 +370,21 @@ static void check_order(struct sim_oracle *o, struct sim_app *app, uint32_t mess
     *last = message + 1;
 }
 
+// It may be there twice, at two positions: only the order of positions is looked at.
+static void take_double(struct sim_oracle *o, struct sim_app *app, uint32_t message, uint64_t iseq)
+{
+    struct sim_message *m = &o->messages[message];
+
+    if (app->taken[message] != 2 && iseq <= app->last_iseq)
+        sim_oracle_fail(o, "P3 device %u takes position %" PRIu64 " after %" PRIu64, app->device,
+                        iseq, app->last_iseq);
+    app->taken[message] = 1;
+    app->has_taken = true;
+    app->last_iseq = PQB_MAX(app->last_iseq, iseq);
+    m->taken_by |= UINT64_C(1) << app->device;
+    o->taken_count++;
+}
+
 void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq,
                         uint32_t from_device, const uint8_t *body, size_t len, pqb_tstamp now)
 {
@@ -386,9 +407,13 @@ void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq
         o->ephemeral_taken++;
         return;
     }
-    if (m->is_refused || m->is_abandoned)
+    if (m->is_refused || (m->is_abandoned && !m->is_copied))
         sim_oracle_fail(o, "P4 message %u was refused or abandoned, device %u takes it", message,
                         app->device);
+    if (m->may_be_double) {
+        take_double(o, app, message, iseq);
+        return;
+    }
     if (m->iseq && m->iseq != iseq)
         sim_oracle_fail(o, "P2 message %u has positions %" PRIu64 " and %" PRIu64, message, m->iseq,
                         iseq);
@@ -399,6 +424,7 @@ void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq
     else
         check_order(o, app, message, iseq);
     app->taken[message] = 1;
+    app->has_taken = true;
     m->iseq = iseq;
     m->taken_by |= UINT64_C(1) << app->device;
     o->taken_count++;
@@ -414,13 +440,21 @@ void sim_oracle_may_take_again(struct sim_oracle *o, struct sim_app *app, const 
         app->taken[message] = 2;
 }
 
+// Only a device that is new, was copied or restored is told of positions that were taken by it or
+// before it; nothing expires in a run, and nothing is damaged.
+static bool is_fair_gap(const struct sim_app *app, unsigned reason)
+{
+    if (reason == SIM_GAP_WAS_TAKEN)
+        return !app->has_taken || app->may_be_uncertain;
+    if (reason == PQB_GAP_EXPIRED)
+        return app->may_be_uncertain;
+    return reason == PQB_GAP_GENERATION;
+}
+
 void sim_oracle_on_gap(struct sim_oracle *o, struct sim_app *app, uint64_t from, uint64_t to,
                        unsigned reason)
 {
-    if (from > to || from == 0)
-        sim_oracle_fail(o, "P5 device %u is told of the gap %" PRIu64 "-%" PRIu64, app->device,
-                        from, to);
-    if (reason == SIM_GAP_WAS_TAKEN ? !app->may_be_uncertain : reason != PQB_GAP_GENERATION)
+    if (from > to || from == 0 || !is_fair_gap(app, reason))
         sim_oracle_fail(o, "P5 device %u is told of the gap %" PRIu64 "-%" PRIu64 " (%u)",
                         app->device, from, to, reason);
     app->last_iseq = PQB_MAX(app->last_iseq, to);
@@ -449,7 +483,7 @@ static uint64_t first_taken(const struct sim_oracle *o, uint32_t device)
     uint64_t first = UINT64_MAX;
 
     for (size_t i = 0; i < o->messages_count; i++) {
-        if (o->messages[i].taken_by >> device & 1)
+        if (o->messages[i].iseq && o->messages[i].taken_by >> device & 1)
             first = PQB_MIN(first, o->messages[i].iseq);
     }
     return first;
@@ -458,7 +492,7 @@ static uint64_t first_taken(const struct sim_oracle *o, uint32_t device)
 static bool must_have(const struct sim_oracle *o, uint32_t device, uint64_t first,
                       const struct sim_message *m)
 {
-    if (m->to_user != o->devices[device].user || m->is_ephemeral)
+    if (m->to_user != o->devices[device].user || m->is_ephemeral || m->may_be_double)
         return false;
     if (m->iseq)
         return m->iseq >= first ||

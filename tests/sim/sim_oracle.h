@@ -37,6 +37,8 @@ struct sim_message {
     uint32_t stream; // P3's order holds inside one
     uint32_t len;
     bool is_ephemeral;
+    bool is_copied;     // two queues held it at once: each may have given it up before it was sent
+    bool may_be_double; // and neither had an epoch yet, so nothing can tell the two apart
     bool is_accepted, is_refused, is_abandoned; // an application was told so, ever
     pqb_tstamp sent_at;
     uint64_t iseq;     // where it was first taken; 0: not taken
@@ -47,7 +49,8 @@ struct sim_app {
     uint32_t device;
     uint32_t stream;       // of the messages it sends now
     bool may_be_uncertain; // it was copied, restored or has no durable state
-    bool is_dormant;       // a backup in a drawer: nobody runs on it
+    bool has_taken;
+    bool is_dormant; // a backup in a drawer: nobody runs on it
     uint64_t last_iseq;
     size_t messages_max; // room in `states` and `taken`
     uint8_t *states;     // [message], enum sim_state of its own
@@ -88,6 +91,8 @@ struct sim_app *sim_oracle_add_app(struct sim_oracle *o, uint32_t device);
 struct sim_app *sim_oracle_copy_app(struct sim_oracle *o, struct sim_app *app);
 // The application is gone with all that it knew.
 void sim_oracle_drop_app(struct sim_oracle *o, struct sim_app *app);
+// A copy of the client's queue was made while it held the message.
+void sim_oracle_on_copied(struct sim_oracle *o, uint32_t message, bool has_epoch);
 // What it sends from now on stands in no order to what it sent before.
 void sim_oracle_new_stream(struct sim_oracle *o, struct sim_app *app);
 

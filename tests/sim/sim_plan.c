@@ -165,6 +165,8 @@ void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
     draw_net(plan, &rng);
     draw_gateway(plan, &rng);
     draw_peers(plan, &rng);
+    if (plan->page_max < 10)
+        plan->settle_s = 6000; // each page is a round trip or more
 }
 
 bool sim_plan_set(struct sim_plan *plan, const char *setting)

@@ -1,0 +1,80 @@
+// The gateway under test: the real engines (one a shard, all in this thread) and the real store
+// stepped by hand on a directory of its own. It can die at any moment and lose what was not
+// committed, and its disk can fail.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+#include "common/base/time.h"
+#include "gateway/core/engine.h"
+#include "gateway/core/stats.h"
+#include "storage/store.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/sim_oracle.h"
+#include "tests/sim/sim_plan.h"
+
+#define SIM_SHARDS_MAX 2
+#define SIM_RX_MAX     512
+
+struct sim_mail {
+    size_t len;
+    uint8_t data[PQB_MAIL_MAX];
+};
+
+struct sim_shard {
+    struct sim_gateway *gateway;
+    struct pqb_engine *engine;
+    uint64_t counters[PQB_COUNTER_COUNT];
+    struct sim_packet *rx[SIM_RX_MAX];
+    size_t rx_count;
+    struct sim_mail *mailbox;
+    size_t mail_count, mail_max;
+    pqb_tstamp wake_at; // the store, mail or a datagram wants a turn
+    uint64_t turns;
+};
+
+struct sim_gateway {
+    const struct sim_plan *plan;
+    struct sim_net *net;
+    struct sim_oracle *oracle;
+    struct pqb_rng *rng;
+    char path[128];
+    uint8_t secret[PQB_STORE_SECRET_LEN];
+    struct pqb_store *store; // NULL: down
+    struct sim_shard shards[SIM_SHARDS_MAX];
+    uint32_t shards_count;
+    pqb_tstamp now;
+    pqb_tstamp step_at;  // when the commit in progress returns
+    pqb_tstamp start_at; // when it comes up again
+    pqb_tstamp disk_full_until;
+    bool has_faults;          // aborts and failures are on
+    uint64_t fail_countdown;  // the n-th step of the writer from now fails; 0: none
+    bool is_crash_at_failure; // and the process dies there
+    bool is_failing;          // it has failed: so does all that follows until it is dead
+    uint64_t crashes, steps, failures, mail_lost;
+    uint64_t totals[PQB_COUNTER_COUNT]; // of engines that are gone
+};
+
+void sim_gateway_init(struct sim_gateway *g, const struct sim_plan *plan, struct sim_net *net,
+                      struct sim_oracle *oracle, struct pqb_rng *rng);
+void sim_gateway_fini(struct sim_gateway *g); // removes the directory
+
+void sim_gateway_start(struct sim_gateway *g, pqb_tstamp now);
+void sim_gateway_crash(struct sim_gateway *g, pqb_duration down, pqb_tstamp now);
+void sim_gateway_crash_in_step(struct sim_gateway *g); // at one of the writer's next steps
+void sim_gateway_fill_disk(struct sim_gateway *g, pqb_tstamp until);
+void sim_gateway_heal(struct sim_gateway *g, pqb_tstamp now);
+
+void sim_gateway_on_packet(struct sim_gateway *g, const struct sim_packet *packet, pqb_tstamp now);
+void sim_gateway_turn(struct sim_gateway *g, pqb_tstamp now);
+pqb_tstamp sim_gateway_next_deadline(const struct sim_gateway *g);
+
+size_t sim_gateway_memory(const struct sim_gateway *g);
+uint64_t sim_gateway_sessions(struct sim_gateway *g, pqb_tstamp now);
+uint64_t sim_gateway_counter(const struct sim_gateway *g, enum pqb_counter counter);
+void sim_gateway_validate(const struct sim_gateway *g);
+
+// Closes the store and checks every byte of it; what it finds is a broken promise.
+void sim_gateway_verify(struct sim_gateway *g, pqb_tstamp now);

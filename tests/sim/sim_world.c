@@ -1,0 +1,477 @@
+#include "tests/sim/sim_world.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/check.h"
+#include "tests/sim/sim_gateway.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/sim_oracle.h"
+#include "tests/sim/sim_peer.h"
+#include "tests/sim/sim_trace.h"
+
+#define TIME_ZERO       PQB_NS_PER_SEC
+#define STANDSTILL_MAX  20000        // turns at one moment
+#define IDLE_MEMORY_MAX (256u << 10) // tables of 32 devices and their users, nothing more
+#define LEAVE_S         30
+
+struct sim_world {
+    const struct sim_plan *plan;
+    struct pqb_rng rng, net_rng, gateway_rng, peer_rng;
+    struct sim_net net;
+    struct sim_oracle oracle;
+    struct sim_gateway gateway;
+    struct sim_peer peers[SIM_ENDPOINTS_MAX];
+    bool is_clone[SIM_ENDPOINTS_MAX], is_gone[SIM_ENDPOINTS_MAX];
+    pqb_tstamp leaves_at[SIM_ENDPOINTS_MAX]; // clones
+    size_t peers_count, devices_count;
+    pqb_tstamp now;
+    size_t standstill;
+};
+
+static pqb_duration seconds(double s)
+{
+    return (pqb_duration)(s * 1e9);
+}
+
+static pqb_duration up_to_s(struct sim_world *w, double s)
+{
+    return s > 0 ? pqb_rng_below(&w->rng, seconds(s) + 1) : 0;
+}
+
+static bool chance(struct sim_world *w, double share)
+{
+    return share > 0 && pqb_rng_unit(&w->rng) < share;
+}
+
+static struct sim_peer *any_peer(struct sim_world *w)
+{
+    return &w->peers[pqb_rng_below(&w->rng, w->devices_count)];
+}
+
+// ----------------------------------------------------------------------------------------- faults
+
+static void fire_partition(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+    const pqb_tstamp until = w->now + up_to_s(w, w->plan->partition_s);
+    const bool is_one_way = chance(w, w->plan->partition_one_way);
+    const bool is_up = chance(w, 0.5);
+
+    sim_trace(w->now, "u%u/d%u is cut off until %.3f%s", p->user, p->device, (double)until / 1e9,
+              is_one_way ? (is_up ? " (up)" : " (down)") : "");
+    sim_net_block(&w->net, p->endpoint, !is_one_way || is_up ? until : 0,
+                  !is_one_way || !is_up ? until : 0);
+}
+
+static void fire_rebind(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+
+    sim_net_rebind(&w->net, p->endpoint, chance(w, w->plan->rebind_ip));
+    sim_trace(w->now, "u%u/d%u has another address", p->user, p->device);
+    if (p->client && chance(w, 0.3)) {
+        pqb_client_on_path_change(p->client, w->now);
+        p->is_touched = true;
+    }
+}
+
+static void fire_stray(struct sim_world *w)
+{
+    const struct pqb_addr from = {.family = 4,
+                                  .ip = {172, 16, 0, (uint8_t)pqb_rng_below(&w->rng, 256)},
+                                  .port = (uint16_t)(1024 + pqb_rng_below(&w->rng, 60000))};
+    uint8_t noise[PQB_DATAGRAM_MAX];
+    const size_t len = pqb_rng_below(&w->rng, sizeof(noise) + 1);
+
+    pqb_rng_fill(&w->rng, noise, sizeof(noise));
+    if (chance(w, 0.8))
+        noise[0] = (uint8_t)(PQB_WIRE_VERSION << 4 | (noise[0] & 0x0f));
+    sim_net_inject_up(&w->net, &from, noise, len, w->now);
+}
+
+static void fire_crash(struct sim_world *w)
+{
+    if (chance(w, w->plan->crash_in_step))
+        sim_gateway_crash_in_step(&w->gateway);
+    else
+        sim_gateway_crash(&w->gateway, up_to_s(w, w->plan->down_ms / 1000), w->now);
+}
+
+static void fire_disk_full(struct sim_world *w)
+{
+    sim_trace(w->now, "the disk is full");
+    sim_gateway_fill_disk(&w->gateway, w->now + up_to_s(w, w->plan->disk_full_s));
+}
+
+static void fire_offline(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+    const pqb_duration away = up_to_s(w, w->plan->offline_s);
+
+    if (chance(w, 0.5))
+        sim_peer_go_offline(p, away, w->now);
+    else if (p->client)
+        sim_net_block(&w->net, p->endpoint, w->now + away, w->now + away);
+}
+
+static void fire_kill(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+
+    if (!p->client)
+        return;
+    if (chance(w, w->plan->kill_in_take))
+        p->dies_at_next_take = true;
+    else
+        sim_peer_kill(p, chance(w, 0.5), w->now);
+}
+
+// The first time puts a copy into the drawer, the second time brings it back.
+static void fire_rollback(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+
+    if (p->has_memory_only)
+        return;
+    if (p->backup)
+        sim_peer_restore_backup(p, w->now);
+    else
+        sim_peer_keep_backup(p);
+}
+
+// A second client of the same device: on a copy of its state, or with none at all.
+static void fire_clone(struct sim_world *w)
+{
+    const size_t i = w->peers_count;
+    struct sim_peer *of = any_peer(w), *p = &w->peers[i];
+
+    if (i == SIM_ENDPOINTS_MAX || of->has_memory_only)
+        return;
+    w->peers_count++;
+    sim_peer_init(p, w->plan, &w->net, &w->oracle, &w->peer_rng, of->user, of->device);
+    of->disk->app->may_be_uncertain = true;
+    sim_disk_destroy(p->disk);
+    p->has_memory_only = chance(w, 0.3);
+    if (p->has_memory_only)
+        p->disk = sim_disk_create(&w->oracle, p->device, true);
+    else
+        p->disk = sim_disk_copy(of->disk);
+    p->disk->app->may_be_uncertain = true;
+    w->is_clone[i] = true;
+    w->leaves_at[i] = w->now + up_to_s(w, w->plan->clone_s);
+    sim_trace(w->now, "u%u/d%u is cloned", p->user, p->device);
+    sim_peer_start(p, w->now);
+}
+
+struct fault {
+    void (*fire)(struct sim_world *w);
+    double every_s;
+    pqb_tstamp at;
+};
+
+#define FAULTS_MAX 9
+
+static pqb_tstamp next_at(struct sim_world *w, double every_s)
+{
+    if (every_s <= 0)
+        return PQB_NEVER;
+    return w->now + seconds(-every_s * log(1 - pqb_rng_unit(&w->rng))) + 1;
+}
+
+static void plan_faults(struct sim_world *w, struct fault faults[FAULTS_MAX])
+{
+    const struct fault all[FAULTS_MAX] = {
+        {fire_partition, w->plan->partition_every_s, 0},
+        {fire_rebind, w->plan->rebind_every_s, 0},
+        {fire_stray, w->plan->stray_every_s, 0},
+        {fire_crash, w->plan->crash_every_s, 0},
+        {fire_disk_full, w->plan->disk_full_every_s, 0},
+        {fire_offline, w->plan->offline_every_s, 0},
+        {fire_kill, w->plan->kill_every_s, 0},
+        {fire_rollback, w->plan->rollback_every_s / 2, 0},
+        {fire_clone, w->plan->clone_every_s, 0},
+    };
+
+    memcpy(faults, all, sizeof(all));
+    for (size_t i = 0; i < FAULTS_MAX; i++)
+        faults[i].at = next_at(w, faults[i].every_s);
+}
+
+static pqb_tstamp fire_due(struct sim_world *w, struct fault faults[FAULTS_MAX])
+{
+    pqb_tstamp next = PQB_NEVER;
+
+    for (size_t i = 0; i < FAULTS_MAX; i++) {
+        if (faults[i].at <= w->now) {
+            faults[i].fire(w);
+            faults[i].at = next_at(w, faults[i].every_s);
+        }
+        next = PQB_MIN(next, faults[i].at);
+    }
+    return next;
+}
+
+// ------------------------------------------------------------------------------------------- time
+
+static void drop_clone(struct sim_world *w, size_t i)
+{
+    if (!w->is_clone[i] || w->is_gone[i])
+        return;
+    sim_trace(w->now, "the clone of u%u/d%u is gone", w->peers[i].user, w->peers[i].device);
+    w->is_gone[i] = true;
+    sim_peer_fini(&w->peers[i]);
+}
+
+static void deliver(struct sim_world *w)
+{
+    struct sim_packet packet;
+
+    while (sim_net_poll(&w->net, &packet, w->now)) {
+        if (packet.is_up)
+            sim_gateway_on_packet(&w->gateway, &packet, w->now);
+        else if (!w->is_gone[packet.endpoint])
+            sim_peer_on_datagram(&w->peers[packet.endpoint], packet.data, packet.len, w->now);
+    }
+}
+
+// One moment: whatever is due now.
+static void turn(struct sim_world *w)
+{
+    deliver(w);
+    if (sim_gateway_next_deadline(&w->gateway) <= w->now)
+        sim_gateway_turn(&w->gateway, w->now);
+    for (size_t i = 0; i < w->peers_count; i++) {
+        if (w->is_gone[i])
+            continue;
+        if (w->is_clone[i] && w->leaves_at[i] <= w->now)
+            drop_clone(w, i);
+        else if (sim_peer_next_deadline(&w->peers[i]) <= w->now)
+            sim_peer_turn(&w->peers[i], w->now);
+    }
+}
+
+static pqb_tstamp next_event(const struct sim_world *w)
+{
+    pqb_tstamp at = PQB_MIN(sim_net_next_arrival(&w->net), sim_gateway_next_deadline(&w->gateway));
+
+    for (size_t i = 0; i < w->peers_count; i++) {
+        if (w->is_gone[i])
+            continue;
+        at = PQB_MIN(at, sim_peer_next_deadline(&w->peers[i]));
+        if (w->is_clone[i])
+            at = PQB_MIN(at, w->leaves_at[i]);
+    }
+    return at;
+}
+
+static const char *who_wants_a_turn(const struct sim_world *w)
+{
+    if (sim_net_next_arrival(&w->net) <= w->now)
+        return "the network";
+    if (sim_gateway_next_deadline(&w->gateway) <= w->now)
+        return "the gateway";
+    return "a client";
+}
+
+static void advance(struct sim_world *w, pqb_tstamp limit)
+{
+    const pqb_tstamp at = PQB_MIN(next_event(w), limit);
+
+    if (at > w->now) {
+        w->now = at;
+        w->standstill = 0;
+    } else if (++w->standstill > STANDSTILL_MAX) {
+        sim_oracle_fail(&w->oracle, "time stands still: %s always wants another turn",
+                        who_wants_a_turn(w));
+    }
+    if (w->net.is_overrun)
+        sim_oracle_fail(&w->oracle, "P6 more than %u datagrams are in flight", SIM_IN_FLIGHT_MAX);
+}
+
+// Runs until `until` or a failure. `faults` may be NULL.
+static void run_until(struct sim_world *w, pqb_tstamp until, struct fault *faults)
+{
+    while (w->now < until && !sim_oracle_has_failed(&w->oracle)) {
+        const pqb_tstamp next_fault = faults ? fire_due(w, faults) : PQB_NEVER;
+
+        turn(w);
+        advance(w, PQB_MIN(until, PQB_MAX(next_fault, w->now + 1)));
+    }
+}
+
+// ------------------------------------------------------------------------------------------ phases
+
+static void build(struct sim_world *w, const struct sim_plan *plan)
+{
+    const struct sim_net_config net = {.loss = plan->loss,
+                                       .burst = plan->burst,
+                                       .burst_ns = seconds(plan->burst_ms / 1000),
+                                       .duplicate = plan->duplicate,
+                                       .reorder = plan->reorder,
+                                       .reorder_ns = seconds(plan->reorder_ms / 1000),
+                                       .delay_ns = seconds(plan->delay_ms / 1000),
+                                       .jitter_ns = seconds(plan->jitter_ms / 1000),
+                                       .corrupt = plan->corrupt,
+                                       .truncate = plan->truncate,
+                                       .ghost = plan->ghost,
+                                       .ghost_ns = seconds(plan->ghost_s),
+                                       .quantum_ns = (pqb_duration)plan->quantum_us * 1000};
+
+    *w = (struct sim_world){.plan = plan, .now = TIME_ZERO};
+    pqb_rng_init_seed(&w->rng, plan->seed);
+    pqb_rng_init_seed(&w->net_rng, pqb_rng_next(&w->rng));
+    pqb_rng_init_seed(&w->gateway_rng, pqb_rng_next(&w->rng));
+    pqb_rng_init_seed(&w->peer_rng, pqb_rng_next(&w->rng));
+    sim_oracle_init(&w->oracle);
+    sim_net_init(&w->net, &net, &w->net_rng);
+    sim_gateway_init(&w->gateway, plan, &w->net, &w->oracle, &w->gateway_rng);
+    sim_gateway_start(&w->gateway, w->now);
+    for (uint32_t i = 0; i < (uint32_t)plan->users; i++)
+        (void)sim_oracle_add_user(&w->oracle);
+    w->devices_count = (size_t)plan->devices;
+    for (size_t i = 0; i < w->devices_count; i++) {
+        const uint32_t user = (uint32_t)(i % w->oracle.users_count);
+        const uint32_t device = sim_oracle_add_device(&w->oracle, user);
+        struct sim_peer *p = &w->peers[w->peers_count++];
+
+        sim_peer_init(p, plan, &w->net, &w->oracle, &w->peer_rng, user, device);
+        // Some come late: their user has an inbox before it has a device.
+        p->start_at = w->now + (chance(w, 0.7) ? 1 : up_to_s(w, plan->seconds / 2));
+    }
+}
+
+static void end_faults(struct sim_world *w)
+{
+    sim_trace(w->now, "the faults end");
+    sim_net_heal(&w->net);
+    sim_gateway_heal(&w->gateway, w->now);
+    for (size_t i = 0; i < w->peers_count; i++) {
+        drop_clone(w, i);
+        if (!w->is_gone[i])
+            sim_peer_settle(&w->peers[i], w->now);
+    }
+}
+
+static bool are_clients_settled(const struct sim_world *w)
+{
+    for (size_t i = 0; i < w->peers_count; i++) {
+        const struct sim_peer *p = &w->peers[i];
+        struct pqb_client_stats stats;
+
+        if (w->is_gone[i])
+            continue;
+        if (!p->client || pqb_client_get_state(p->client) != PQB_CLIENT_ONLINE)
+            return false;
+        pqb_client_get_stats(p->client, &stats);
+        if (stats.queue_count > 0)
+            return false;
+    }
+    return true;
+}
+
+static void settle(struct sim_world *w)
+{
+    const pqb_tstamp limit = w->now + seconds(w->plan->settle_s);
+
+    end_faults(w);
+    while (w->now < limit && !sim_oracle_has_failed(&w->oracle)) {
+        run_until(w, w->now + PQB_NS_PER_SEC, NULL);
+        if (are_clients_settled(w) && sim_oracle_is_settled(&w->oracle))
+            return;
+    }
+    for (size_t i = 0; i < w->peers_count; i++) {
+        const struct sim_peer *p = &w->peers[i];
+        struct pqb_client_stats stats;
+
+        if (w->is_gone[i])
+            continue;
+        if (!p->client || pqb_client_get_state(p->client) != PQB_CLIENT_ONLINE)
+            sim_oracle_fail(&w->oracle, "device %u did not come online again", p->device);
+        if (!p->client)
+            continue;
+        pqb_client_get_stats(p->client, &stats);
+        if (stats.queue_count > 0)
+            sim_oracle_fail(&w->oracle, "P5 the queue of device %u does not drain: %u left",
+                            p->device, stats.queue_count);
+    }
+}
+
+static void leave(struct sim_world *w, struct sim_result *result)
+{
+    uint64_t sessions;
+
+    for (size_t i = 0; i < w->peers_count; i++) {
+        if (!w->is_gone[i])
+            sim_peer_log_out(&w->peers[i], w->now);
+    }
+    run_until(w, w->now + seconds(w->plan->idle_s + LEAVE_S), NULL);
+    if (sim_oracle_has_failed(&w->oracle))
+        return;
+    sim_gateway_validate(&w->gateway);
+    sessions = sim_gateway_sessions(&w->gateway, w->now);
+    if (sessions > 0)
+        sim_oracle_fail(&w->oracle, "P6 %llu sessions outlive their clients",
+                        (unsigned long long)sessions);
+    result->memory_idle = sim_gateway_memory(&w->gateway);
+    if (result->memory_idle > IDLE_MEMORY_MAX)
+        sim_oracle_fail(&w->oracle, "P6 the idle engines hold %llu bytes",
+                        (unsigned long long)result->memory_idle);
+}
+
+static void report(const struct sim_world *w, struct sim_result *result)
+{
+    const struct sim_oracle *o = &w->oracle;
+
+    memcpy(result->failure, o->failure, sizeof(result->failure));
+    result->virtual_s = (double)(w->now - TIME_ZERO) / 1e9;
+    result->messages = o->messages_count;
+    result->taken = o->taken_count;
+    result->accepted = o->accepted_count;
+    result->delivered = o->delivered_count;
+    result->refused = o->refused_count;
+    result->abandoned = o->abandoned_count;
+    result->uncertain = o->uncertain_count;
+    result->again = o->again_count;
+    result->datagrams = w->net.stats.sent;
+    result->crashes = w->gateway.crashes;
+    result->steps = w->gateway.steps;
+    result->failures = w->gateway.failures;
+    for (size_t i = 0; i < w->peers_count; i++) {
+        result->deaths += w->peers[i].deaths;
+        result->logins += w->peers[i].logins;
+    }
+    result->digest = sim_trace_digest();
+}
+
+void sim_run(const struct sim_plan *plan, struct sim_result *result)
+{
+    static struct sim_world world; // some 100 KiB
+    struct sim_world *w = &world;
+    struct fault faults[FAULTS_MAX];
+    pqb_tstamp healed_at;
+
+    *result = (struct sim_result){0};
+    build(w, plan);
+    plan_faults(w, faults);
+    run_until(w, w->now + seconds(plan->seconds), faults);
+    healed_at = w->now;
+    if (!sim_oracle_has_failed(&w->oracle))
+        settle(w);
+    result->settled_s = (double)(w->now - healed_at) / 1e9;
+    sim_oracle_finish(&w->oracle);
+    result->failed_at_s = (double)(w->now - TIME_ZERO) / 1e9;
+    if (!sim_oracle_has_failed(&w->oracle))
+        leave(w, result);
+    if (!sim_oracle_has_failed(&w->oracle))
+        sim_gateway_verify(&w->gateway, w->now);
+    report(w, result);
+    for (size_t i = 0; i < w->peers_count; i++) {
+        if (!w->is_gone[i])
+            sim_peer_fini(&w->peers[i]);
+    }
+    sim_gateway_fini(&w->gateway);
+    sim_net_fini(&w->net);
+    sim_oracle_fini(&w->oracle);
+}

@@ -1,0 +1,21 @@
+// One run: a plan's gateway, network and clients under virtual time, its faults, and then the
+// settling: without faults everything must be resolved within a bounded time.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/sim/sim_plan.h"
+
+struct sim_result {
+    char failure[400]; // empty: every promise was kept
+    double virtual_s, failed_at_s;
+    double settled_s; // after the faults ended
+    uint64_t messages, taken, accepted, delivered, refused, abandoned, uncertain, again;
+    uint64_t datagrams, crashes, deaths, logins, steps, failures;
+    uint64_t memory_idle; // bytes that the engines hold when everyone has left
+    uint64_t digest;
+};
+
+void sim_run(const struct sim_plan *plan, struct sim_result *result);
