@@ -1,6 +1,5 @@
 #include "tools/pqbctl/json_read.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +7,13 @@
 
 struct reader {
     char *at;
+    struct ctl_json *root;
+    struct {
+        struct ctl_json *container;
+        struct ctl_json **link; // where its next child goes
+    } open[DEPTH_MAX];          // containers around r->at, outermost first
     unsigned depth;
 };
-
-static bool parse_value(struct reader *r, struct ctl_json *out);
 
 static void skip_space(struct reader *r)
 {
@@ -94,87 +96,98 @@ static bool parse_string(struct reader *r, const char **text)
     return true;
 }
 
-static bool parse_children(struct reader *r, struct ctl_json *parent, char close)
-{
-    struct ctl_json **link = &parent->first;
-
-    if (skip(r, close))
-        return true;
-    do {
-        struct ctl_json *child = calloc(1, sizeof(*child));
-
-        if (child == NULL)
-            return false;
-        *link = child;
-        link = &child->next;
-        if (close == '}' && (!parse_string(r, &child->key) || !skip(r, ':')))
-            return false;
-        if (!parse_value(r, child))
-            return false;
-    } while (skip(r, ','));
-    return skip(r, close);
-}
-
-// A number or a word: its end is cut off when the next character has been read.
+// A number or a word. It moves over the byte before it, which has been read, so that it can end in
+// NUL without overwriting what follows.
 static bool parse_other(struct reader *r, struct ctl_json *out)
 {
     const size_t len = strcspn(r->at, ",]} \t\r\n");
-    char *copy = len > 0 && len < 64 ? strndup(r->at, len) : NULL;
 
+    if (len == 0)
+        return false;
+    memmove(r->at - 1, r->at, len);
+    r->at[len - 1] = '\0';
     out->type = CTL_JSON_OTHER;
-    out->text = copy;
+    out->text = r->at - 1;
     r->at += len;
-    return copy != NULL;
+    return true;
+}
+
+// `r->at` stands at the bracket that opens `container`.
+static bool enter(struct reader *r, struct ctl_json *container)
+{
+    if (r->depth == DEPTH_MAX || (*r->at != '{' && *r->at != '['))
+        return false;
+    container->type = *r->at == '{' ? CTL_JSON_OBJECT : CTL_JSON_ARRAY;
+    r->open[r->depth].container = container;
+    r->open[r->depth].link = &container->first;
+    r->depth++;
+    r->at++;
+    return true;
 }
 
 static bool parse_value(struct reader *r, struct ctl_json *out)
 {
-    bool is_ok = false;
-
     skip_space(r);
-    if (++r->depth > DEPTH_MAX)
-        return false;
-    if (*r->at == '"') {
-        out->type = CTL_JSON_STRING;
-        is_ok = parse_string(r, &out->text);
-    } else if (*r->at == '{' || *r->at == '[') {
-        const char close = *r->at == '{' ? '}' : ']';
+    if (*r->at == '{' || *r->at == '[')
+        return enter(r, out);
+    if (*r->at != '"')
+        return parse_other(r, out);
+    out->type = CTL_JSON_STRING;
+    return parse_string(r, &out->text);
+}
 
-        out->type = close == '}' ? CTL_JSON_OBJECT : CTL_JSON_ARRAY;
-        r->at++;
-        is_ok = parse_children(r, out, close);
-    } else {
-        is_ok = parse_other(r, out);
+// The next child of the innermost open container, with its key.
+static bool parse_child(struct reader *r)
+{
+    struct ctl_json *container = r->open[r->depth - 1].container;
+    struct ctl_json *child = calloc(1, sizeof(*child));
+
+    if (child == NULL)
+        return false;
+    child->made_next = r->root->made_next;
+    r->root->made_next = child;
+    *r->open[r->depth - 1].link = child;
+    r->open[r->depth - 1].link = &child->next;
+    if (container->type == CTL_JSON_OBJECT && (!parse_string(r, &child->key) || !skip(r, ':')))
+        return false;
+    return parse_value(r, child);
+}
+
+static bool parse_tree(struct reader *r)
+{
+    skip_space(r);
+    if (!enter(r, r->root))
+        return false;
+    while (r->depth > 0) {
+        const struct ctl_json *container = r->open[r->depth - 1].container;
+
+        if (skip(r, container->type == CTL_JSON_OBJECT ? '}' : ']'))
+            r->depth--;
+        else if ((container->first != NULL && !skip(r, ',')) || !parse_child(r))
+            return false;
     }
-    r->depth--;
-    return is_ok;
+    skip_space(r);
+    return *r->at == '\0';
 }
 
 struct ctl_json *ctl_json_parse(char *text)
 {
-    struct reader r = {.at = text};
-    struct ctl_json *root = calloc(1, sizeof(*root));
+    struct reader r = {.root = calloc(1, sizeof(*r.root))};
 
-    if (root == NULL)
+    if (r.root == NULL)
         return NULL;
-    if (parse_value(&r, root)) {
-        skip_space(&r);
-        if (*r.at == '\0')
-            return root;
-    }
-    ctl_json_destroy(root);
+    r.at = text;
+    if (parse_tree(&r))
+        return r.root;
+    ctl_json_destroy(r.root);
     return NULL;
 }
 
 void ctl_json_destroy(struct ctl_json *value)
 {
-    // Depth is bounded by the parser, so the recursion is; siblings are walked.
     while (value != NULL) {
-        struct ctl_json *next = value->next;
+        struct ctl_json *next = value->made_next;
 
-        ctl_json_destroy(value->first);
-        if (value->type == CTL_JSON_OTHER)
-            free((void *)(uintptr_t)value->text);
         free(value);
         value = next;
     }

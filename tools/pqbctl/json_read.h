@@ -18,10 +18,11 @@ struct ctl_json {
     const char *key;               // inside objects; else NULL
     const char *text;              // strings unescaped
     struct ctl_json *first, *next; // children; sibling
+    struct ctl_json *made_next;    // every value of a tree hangs on its root, for freeing
 };
 
-// Parses `text`, which it changes and keeps pointing into. NULL: not JSON, deeper than 8, or no
-// memory.
+// Parses an object or an array in `text`, which it changes and keeps pointing into. NULL: not JSON,
+// deeper than 8, or no memory.
 struct ctl_json *ctl_json_parse(char *text);
 void ctl_json_destroy(struct ctl_json *value);
 

@@ -85,10 +85,12 @@ static int verify(const char *dir, bool is_json)
 {
     struct pqb_verify_report report;
     struct pqb_json j;
-    struct findings findings = {.json = is_json ? &j : NULL};
+    struct findings findings = {.json = NULL};
     int err;
 
     pqb_json_init(&j, JSON_MAX);
+    if (is_json)
+        findings.json = &j;
     pqb_json_object_begin(&j, NULL);
     pqb_json_array_begin(&j, "list");
     err = pqb_store_verify(dir, on_finding, &findings, &report);
