@@ -123,7 +123,7 @@ static void submit(struct command *c, enum pqb_op op,
         return;
     }
     r->shard = c->admin->env.shards;
-    r->tag[0] = (uint64_t)(uintptr_t)c;
+    memcpy(r->tag, &c, sizeof(c));
     memcpy(r->user, c->user, c->user_len);
     r->user_len = (uint8_t)c->user_len;
     c->on_request = on_request;
@@ -598,7 +598,7 @@ static void on_command(void *ctx, struct pqb_control_peer *peer, char *const *wo
     pqb_control_answer(peer, "{\"ok\":false,\"error\":\"no such command\"}");
 }
 
-static void on_gone(void *ctx, struct pqb_control_peer *peer)
+static void on_gone(void *ctx, const struct pqb_control_peer *peer)
 {
     struct pqb_admin *a = ctx;
 
@@ -639,8 +639,9 @@ void pqb_admin_on_completions(struct pqb_admin *a)
     struct pqb_request *r;
 
     while ((r = pqb_store_poll(a->env.store, a->env.shards)) != NULL) {
-        struct command *c = (struct command *)(uintptr_t)r->tag[0];
+        struct command *c;
 
+        memcpy(&c, r->tag, sizeof(c));
         c->on_request(c, r);
     }
 }

@@ -24,7 +24,7 @@ struct pqb_control_handler {
     // A command came; answer it with pqb_control_answer, now or later. `words` live for the call.
     void (*on_command)(void *ctx, struct pqb_control_peer *peer, char *const *words, size_t count);
     // The peer is going away; a command of its that is not answered must forget it.
-    void (*on_gone)(void *ctx, struct pqb_control_peer *peer);
+    void (*on_gone)(void *ctx, const struct pqb_control_peer *peer);
     uint64_t *commands, *refused; // counters
 };
 

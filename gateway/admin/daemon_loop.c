@@ -1,6 +1,7 @@
 // The main thread's loop: signals, the counters page's pulse, reloads, and the drain at the end.
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sys/resource.h>
@@ -21,17 +22,18 @@
 
 // ---------------------------------------------------------------------------------------- pulse
 
+// The second number of statm: resident pages.
 static uint64_t resident_bytes(void)
 {
     FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long pages = 0;
+    char line[128] = "";
+    const char *at;
 
     if (file == NULL)
         return 0;
-    if (fscanf(file, "%*u %lu", &pages) != 1)
-        pages = 0;
+    at = fgets(line, sizeof(line), file) != NULL ? strchr(line, ' ') : NULL;
     (void)fclose(file);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return at != NULL ? strtoull(at, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static uint64_t us_of(const struct timeval *tv)

@@ -73,8 +73,8 @@ size_t pqb_udp_rx_read(struct pqb_udp_rx *rx, struct pqb_udp_socket *s, uint8_t 
 
     prepare(b);
     got = recvmmsg(s->fd, b->messages, PQB_UDP_BATCH, MSG_DONTWAIT, NULL);
-    if (got < 0) {
-        rx->counters[PQB_IO_RECEIVE_ERRORS] += errno != EAGAIN && errno != EINTR;
+    if (got <= 0) {
+        rx->counters[PQB_IO_RECEIVE_ERRORS] += got < 0 && errno != EAGAIN && errno != EINTR;
         return 0;
     }
     rx->counters[PQB_IO_RECEIVE_CALLS]++;

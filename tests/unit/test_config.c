@@ -23,11 +23,14 @@ static int parse(struct pqb_config *config, const char *text, struct pqb_config_
 static int load(struct pqb_config *config, const char *const *words, enum pqb_config_action *action,
                 struct pqb_config_error *error)
 {
-    char *argv[16] = {(char *)(uintptr_t) "paquebotd"};
+    static char texts[16][64] = {"paquebotd"};
+    char *argv[16] = {texts[0]};
     int argc = 1;
 
-    for (; words[argc - 1] != NULL; argc++)
-        argv[argc] = (char *)(uintptr_t)words[argc - 1];
+    for (; words[argc - 1] != NULL; argc++) {
+        (void)snprintf(texts[argc], sizeof(texts[argc]), "%s", words[argc - 1]);
+        argv[argc] = texts[argc];
+    }
     return pqb_config_load(config, argc, argv, action, error);
 }
 

@@ -82,7 +82,7 @@ static void on_command(void *ctx, struct pqb_control_peer *peer, char *const *wo
     pqb_control_answer(peer, answer);
 }
 
-static void on_gone(void *ctx, struct pqb_control_peer *peer)
+static void on_gone(void *ctx, const struct pqb_control_peer *peer)
 {
     struct server *s = ctx;
 
@@ -100,7 +100,7 @@ static int make_server(void **state)
                                                 .commands = &s->commands,
                                                 .refused = &s->refused};
 
-    strcpy(s->dir, "/tmp/test_control.XXXXXX");
+    (void)snprintf(s->dir, sizeof(s->dir), "/tmp/test_control.XXXXXX");
     assert_non_null(mkdtemp(s->dir));
     (void)snprintf(s->path, sizeof(s->path), "%s/sock", s->dir);
     s->base = event_base_new();
@@ -125,7 +125,7 @@ static int connect_to(const struct server *s)
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
-    strcpy(name.sun_path, s->path);
+    (void)snprintf(name.sun_path, sizeof(name.sun_path), "%s", s->path);
     assert_int_equal(connect(fd, (const struct sockaddr *)&name, sizeof(name)), 0);
     return fd;
 }

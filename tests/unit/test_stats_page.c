@@ -28,7 +28,7 @@ static int make_place(void **state)
 {
     struct place *p = calloc(1, sizeof(*p));
 
-    strcpy(p->dir, "/tmp/test_stats.XXXXXX");
+    (void)snprintf(p->dir, sizeof(p->dir), "/tmp/test_stats.XXXXXX");
     assert_non_null(mkdtemp(p->dir));
     (void)snprintf(p->path, sizeof(p->path), "%s/stats", p->dir);
     *state = p;
