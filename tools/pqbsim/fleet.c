@@ -229,6 +229,14 @@ static pqb_tstamp next_switch(struct fleet_client *fc)
     return f->now + around(f, (pqb_duration)mean);
 }
 
+// The clients begin in the middle of their stretches, or they would all go at about the same time.
+static pqb_tstamp first_switch(struct fleet_client *fc)
+{
+    const pqb_tstamp at = next_switch(fc), now = fc->fleet->now;
+
+    return at == PQB_NEVER ? at : now + pqb_rng_below(&fc->fleet->rng, at - now + 1);
+}
+
 static void come_online(struct fleet_client *fc)
 {
     fc->is_wanted = true;
@@ -267,7 +275,7 @@ static void on_timer(struct fleet_client *fc)
         fc->start_at = PQB_NEVER;
         if (fc->is_wanted)
             come_online(fc);
-        fc->switch_at = next_switch(fc);
+        fc->switch_at = first_switch(fc);
     }
     if (f->now >= fc->switch_at) {
         if (fc->is_wanted)

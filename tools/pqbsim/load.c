@@ -103,17 +103,21 @@ static void on_message(void *ctx, uint32_t index, const struct pqb_client_messag
 static void show_progress(struct load *l, const char *phase, pqb_tstamp now)
 {
     const struct account *a = &l->account;
-    const char *end = isatty(STDERR_FILENO) ? "\r" : "\n";
+    const bool is_terminal = isatty(STDERR_FILENO);
+    const pqb_duration interval = is_terminal ? PQB_NS_PER_SEC : 5 * PQB_NS_PER_SEC;
+    const uint64_t seconds = interval / PQB_NS_PER_SEC;
 
     if (now < l->progress_at)
         return;
-    l->progress_at = now + PQB_NS_PER_SEC;
+    l->progress_at = now + interval;
     fprintf(stderr,
             "%s: %u online, sent %" PRIu64 ", accepted %" PRIu64 " (%" PRIu64
             "/s), delivered %" PRIu64 " (%" PRIu64 "/s), waiting %" PRIu64 "        %s",
-            phase, l->fleet.online, a->count, a->accepted, a->accepted - l->progress_accepted,
-            a->delivered, a->delivered - l->progress_delivered,
-            a->count - a->nacked - PQB_MIN(a->delivered, a->count - a->nacked), end);
+            phase, l->fleet.online, a->count, a->accepted,
+            (a->accepted - l->progress_accepted) / seconds, a->delivered,
+            (a->delivered - l->progress_delivered) / seconds,
+            a->count - a->nacked - PQB_MIN(a->delivered, a->count - a->nacked),
+            is_terminal ? "\r" : "\n");
     (void)fflush(stderr);
     l->progress_accepted = a->accepted;
     l->progress_delivered = a->delivered;
