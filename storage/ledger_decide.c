@@ -572,6 +572,8 @@ static int decide_skip(struct decision *d)
              seq++) {
             answer->at[answer->count].seq = seq;
             answer->at[answer->count++].state = skip_one(d, low, seq, &record.skipped);
+            if (seq == UINT64_MAX) // the next one would be 0, which is no seq
+                break;
         }
     }
     finish(d, PQB_RESULT_DONE, 0);
