@@ -366,9 +366,8 @@ static void delete_forgotten(struct pqb_store *s, const struct pqb_ledger_user *
 {
     MDB_cursor *cursor = pqb_txn_cursor(&s->txn, s->env.device);
     uint8_t from[PQB_DEVICE_KEY_LEN];
-    MDB_val key = {.mv_size = sizeof(from), .mv_data = from};
     uint32_t after = 0;
-    MDB_val value;
+    MDB_val key, value;
 
     if (cursor == NULL)
         return;
@@ -376,7 +375,7 @@ static void delete_forgotten(struct pqb_store *s, const struct pqb_ledger_user *
         uint32_t devno;
 
         pqb_key_device(from, u->uid, after + 1);
-        key = (MDB_val){.mv_size = sizeof(from), .mv_data = from};
+        key = pqb_val(from, sizeof(from));
         if (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) != 0 ||
             pqb_key_u64(key.mv_data) != u->uid)
             break;

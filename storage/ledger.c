@@ -481,10 +481,19 @@ static int devices_load(struct pqb_ledger *l, struct pqb_ledger_user *u)
     uint32_t after = 0;
     int err;
 
-    while ((err = l->io.device_load(l->io.ctx, u->uid, after, &row)) == PQB_OK) {
-        err = device_from_row(l, u, &row);
-        if (err != PQB_OK)
-            return err;
+    for (;;) {
+        err = l->io.device_load(l->io.ctx, u->uid, after, &row);
+        if (err == PQB_ERR_CORRUPT) {
+            // Its window and cursor are lost: it is as good as forgotten. Its next login registers
+            // it anew, without an epoch, so that nothing of its queue is taken twice.
+            l->damaged_count++;
+            u->core.has_forgotten = true;
+            pqb_ledger_user_mark(l, u);
+        } else if (err != PQB_OK) {
+            break;
+        } else if (device_from_row(l, u, &row) != PQB_OK) {
+            return PQB_ERR_NOMEM;
+        }
         after = row.devno;
     }
     return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;

@@ -35,7 +35,8 @@ struct pqb_inbox_sum {
 // The tables behind the ledger, and the journal in front of it.
 struct pqb_ledger_io {
     void *ctx;
-    // PQB_OK, PQB_ERR_NOT_FOUND, or what went wrong.
+    // PQB_OK, PQB_ERR_NOT_FOUND, or what went wrong. device_load: the first above `after_devno`;
+    // sets out->devno for PQB_ERR_CORRUPT too.
     int (*name_find)(void *ctx, const char *name, size_t len, uint64_t *uid);
     int (*user_load)(void *ctx, uint64_t uid, struct pqb_user_row *out);
     int (*device_load)(void *ctx, uint64_t uid, uint32_t after_devno, struct pqb_device_row *out);
@@ -114,6 +115,7 @@ struct pqb_ledger {
     bool is_in_batch;
     struct pqb_undo *undo, *undo_spare;
     uint64_t generation_count; // generations begun since open
+    uint64_t damaged_count;    // device rows that did not check
     uint64_t orphan_count;     // records replayed whose user or device is lost
 };
 

@@ -450,6 +450,7 @@ static int decide_fresh(struct decision *d, uint64_t low, uint32_t hash)
         nack = PQB_NACK_QUOTA;
     if (nack != 0)
         return refuse_final(d, low, hash, nack);
+    PQB_ASSERT(to != NULL);
     return accept_message(d, to, low, hash);
 }
 

@@ -49,6 +49,14 @@ int pqb_err_from_mdb(int rc)
     }
 }
 
+MDB_val pqb_val(const void *data, size_t len)
+{
+    MDB_val value = {.mv_size = len};
+
+    memcpy(&value.mv_data, &data, sizeof(data));
+    return value;
+}
+
 // ---------------------------------------------------------------------------------- opening
 
 static int take_lock(struct pqb_env *e, const char *path)
@@ -249,8 +257,7 @@ void pqb_txn_put(struct pqb_txn *t, MDB_dbi dbi, const void *key, size_t key_len
 void *pqb_txn_reserve(struct pqb_txn *t, MDB_dbi dbi, const void *key, size_t key_len, size_t len,
                       unsigned flags)
 {
-    // LMDB's keys are not const, but it only reads them.
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
+    MDB_val k = pqb_val(key, key_len);
     MDB_val v = {.mv_size = len};
 
     if (t->err != PQB_OK)
@@ -262,7 +269,7 @@ void *pqb_txn_reserve(struct pqb_txn *t, MDB_dbi dbi, const void *key, size_t ke
 
 void pqb_txn_del(struct pqb_txn *t, MDB_dbi dbi, const void *key, size_t key_len)
 {
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
+    MDB_val k = pqb_val(key, key_len);
     int rc;
 
     if (t->err != PQB_OK)

@@ -32,6 +32,9 @@ void pqb_env_close(struct pqb_env *e); // harmless on a closed one
 
 int pqb_err_from_mdb(int rc);
 
+// A key or value for LMDB, whose struct is not const though it only reads.
+MDB_val pqb_val(const void *data, size_t len);
+
 // Bytes of the map in use: pages ever touched less those on the free list. PQB_OK or an error.
 PQB_MUST_USE int pqb_env_used_bytes(const struct pqb_env *e, uint64_t *out);
 

@@ -31,7 +31,7 @@ struct replay {
 
 int pqb_meta_get(MDB_txn *txn, MDB_dbi dbi, const char *key, struct pqb_bytes *out)
 {
-    MDB_val k = {.mv_size = strlen(key), .mv_data = (void *)(uintptr_t)key};
+    MDB_val k = pqb_val(key, strlen(key));
     MDB_val value;
     const int err = pqb_err_from_mdb(mdb_get(txn, dbi, &k, &value));
 
@@ -81,8 +81,7 @@ static int make_new(struct pqb_store *s)
 
 static int read_meta(struct pqb_store *s, bool may_make)
 {
-    MDB_val key = {.mv_size = strlen(pqb_meta_state_key),
-                   .mv_data = (void *)(uintptr_t)pqb_meta_state_key};
+    MDB_val key = pqb_val(pqb_meta_state_key, strlen(pqb_meta_state_key));
     struct pqb_bytes bytes;
     MDB_val value;
     int err = pqb_meta_get(s->txn.txn, s->env.meta, pqb_meta_format_key, &bytes);
@@ -106,13 +105,16 @@ static int read_meta(struct pqb_store *s, bool may_make)
 
 // ---------------------------------------------------------------------------------- replay
 
-static void note_bad(struct replay *p, uint64_t gseq)
+// first..last do not check or are not there.
+static void note_bad(struct replay *p, uint64_t first, uint64_t last)
 {
-    p->s->counters.records_bad++;
-    if (gseq <= p->s->state.quarantined_upto)
+    const uint64_t known_upto = p->s->state.quarantined_upto;
+
+    p->s->counters.records_bad += last - first + 1;
+    if (last <= known_upto)
         return;
-    p->bad_new++;
-    p->bad_last = gseq;
+    p->bad_new += last - PQB_MAX(first - 1, known_upto);
+    p->bad_last = last;
 }
 
 // A record that a damaged row keeps from being applied is as lost as a damaged record.
@@ -123,19 +125,19 @@ static int replay_one(struct replay *p, const MDB_val *key, const MDB_val *value
     const uint64_t gseq = pqb_key_u64(key->mv_data);
     int err;
 
-    for (; p->expected < gseq; p->expected++)
-        note_bad(p, p->expected); // not there at all
+    if (p->expected < gseq)
+        note_bad(p, p->expected, gseq - 1);
     p->expected = gseq + 1;
     s->counters.journal_records++;
     s->counters.journal_bytes += value->mv_size + PQB_RECORD_OVERHEAD;
     if (pqb_record_decode(&r, gseq, value->mv_data, value->mv_size) != PQB_OK) {
-        note_bad(p, gseq);
+        note_bad(p, gseq, gseq);
         return PQB_OK;
     }
     p->at_max = PQB_MAX(p->at_max, r.at);
     err = pqb_ledger_replay(s->ledger, &r, gseq);
     if (err == PQB_ERR_CORRUPT) {
-        note_bad(p, gseq);
+        note_bad(p, gseq, gseq);
         return PQB_OK;
     }
     return err;
@@ -189,8 +191,8 @@ static void draw_consequences(struct replay *p)
         pqb_txn_del(&s->txn, s->env.meta, pqb_meta_restored_key, strlen(pqb_meta_restored_key));
     }
     if (p->bad_new > 0) { // each may have given out one of each
-        c->next_epoch += (uint32_t)p->bad_new;
-        c->next_uid += p->bad_new;
+        c->next_epoch += (uint32_t)PQB_MIN(p->bad_new, (uint64_t)EPOCH_JUMP);
+        c->next_uid += PQB_MIN(p->bad_new, UID_JUMP);
         s->state.quarantined_upto = p->bad_last;
     }
     if (is_restored || p->bad_new > 0 || s->state.open_mode == PQB_OPEN_ASYNC)

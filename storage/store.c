@@ -160,7 +160,7 @@ static void destroy(struct pqb_store *s)
     free_queues(s);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
-    pthread_mutex_destroy(&s->stats_lock);
+    pthread_mutex_destroy(s->stats_lock);
     free(s->path);
     free(s);
 }
@@ -176,7 +176,8 @@ static struct pqb_store *allocate(const struct pqb_store_config *config)
     atomic_init(&s->is_sleeping, false);
     atomic_init(&s->must_stop, false);
     atomic_init(&s->must_confirm_clock, false);
-    pthread_mutex_init(&s->stats_lock, NULL);
+    s->stats_lock = &s->stats_mutex;
+    pthread_mutex_init(s->stats_lock, NULL);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->path = strdup(config->path);
     return s;
@@ -262,11 +263,9 @@ void pqb_store_confirm_clock(struct pqb_store *s)
 
 void pqb_store_get_stats(const struct pqb_store *s, struct pqb_store_stats *out)
 {
-    struct pqb_store *mutable = (struct pqb_store *)(uintptr_t)s; // for the lock alone
-
-    pthread_mutex_lock(&mutable->stats_lock);
+    pthread_mutex_lock(s->stats_lock);
     *out = s->published;
-    pthread_mutex_unlock(&mutable->stats_lock);
+    pthread_mutex_unlock(s->stats_lock);
     out->queue_len = pqb_mpsc_len(&s->queue);
 }
 

@@ -101,7 +101,8 @@ struct pqb_store {
     atomic_bool must_confirm_clock;
 
     struct pqb_store_stats counters; // the writer's working copy
-    pthread_mutex_t stats_lock;      // guards `published` only
+    pthread_mutex_t stats_mutex;
+    pthread_mutex_t *stats_lock; // the above, for readers of a const store; guards `published` only
     struct pqb_store_stats published;
 };
 

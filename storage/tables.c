@@ -9,7 +9,7 @@
 static int get(struct pqb_store *s, MDB_dbi dbi, const void *key, size_t key_len, MDB_val *out)
 {
     struct pqb_txn *txn = pqb_store_txn(s);
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
+    MDB_val k = pqb_val(key, key_len);
 
     return txn->err != PQB_OK ? txn->err : pqb_err_from_mdb(mdb_get(txn->txn, dbi, &k, out));
 }
@@ -61,9 +61,10 @@ static int device_load(void *ctx, uint64_t uid, uint32_t after_devno, struct pqb
     err = pqb_err_from_mdb(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
     if (err == PQB_OK && (key.mv_size != PQB_DEVICE_KEY_LEN || pqb_key_u64(key.mv_data) != uid))
         err = PQB_ERR_NOT_FOUND;
-    if (err == PQB_OK)
-        err = pqb_device_row_decode(out, uid, pqb_key_u32((const uint8_t *)key.mv_data + 8),
-                                    value.mv_data, value.mv_size);
+    if (err == PQB_OK) {
+        out->devno = pqb_key_u32((const uint8_t *)key.mv_data + 8);
+        err = pqb_device_row_decode(out, uid, out->devno, value.mv_data, value.mv_size);
+    }
     mdb_cursor_close(cursor);
     return err;
 }

@@ -1,5 +1,6 @@
 // A shard's read transaction, begun and let go once a turn.
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/check.h"
 #include "common/base/err.h"
@@ -83,7 +84,7 @@ void pqb_view_end(struct pqb_view *v)
 // With an empty journal both ends are where the next record will stand.
 static uint64_t journal_end_by_state(const struct pqb_view *v)
 {
-    MDB_val key = {.mv_size = sizeof("state") - 1, .mv_data = (void *)(uintptr_t) "state"};
+    MDB_val key = pqb_val(pqb_meta_state_key, strlen(pqb_meta_state_key));
     struct pqb_state_row row;
     MDB_val value;
 

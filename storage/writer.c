@@ -248,10 +248,11 @@ void pqb_writer_publish(struct pqb_store *s)
     s->counters.users_cached = s->ledger->by_uid.count;
     s->counters.devices_cached = s->ledger->device_total;
     s->counters.records_orphaned = s->ledger->orphan_count;
-    pthread_mutex_lock(&s->stats_lock);
+    pthread_mutex_lock(s->stats_lock);
     s->published = s->counters;
     s->published.generations += s->ledger->generation_count;
-    pthread_mutex_unlock(&s->stats_lock);
+    s->published.records_bad += s->ledger->damaged_count;
+    pthread_mutex_unlock(s->stats_lock);
 }
 
 static void advance_clock(struct pqb_store *s, pqb_tstamp now, pqb_wall_ms wall)

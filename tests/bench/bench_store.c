@@ -105,8 +105,10 @@ static void send_batches(struct bench *b, uint64_t count, uint64_t batch)
     for (uint64_t i = 0; i < count; i += batch) {
         for (uint64_t j = 0; j < batch; j++)
             submit(b, message(b));
-        while (step(b))
-            continue;
+        bool has_more = true;
+
+        while (has_more)
+            has_more = step(b);
         drain(b);
     }
 }

@@ -36,7 +36,8 @@ struct bench {
 
 static int no_name(void *ctx, const char *name, size_t len, uint64_t *uid)
 {
-    (void)ctx, (void)name, (void)len, (void)uid;
+    (void)ctx, (void)name, (void)len;
+    *uid = 0;
     return PQB_ERR_NOT_FOUND;
 }
 
@@ -542,11 +543,10 @@ static void a_login_raises_low_and_is_otherwise_written_only_after_a_silence(voi
 static void the_last_generation_is_never_left(void **state)
 {
     struct bench *b = *state;
-    struct pqb_request *r;
 
     b->turn.minutes = PQB_GENERATION_MAX;
     for (int i = 0; i < 2; i++) {
-        r = decide(b, numbered(b, PQB_OP_ROLLBACK, b->bob, 1));
+        struct pqb_request *r = decide(b, numbered(b, PQB_OP_ROLLBACK, b->bob, 1));
         assert_int_equal(r->result, i == 0 ? PQB_RESULT_DONE : PQB_RESULT_REFUSED);
         assert_int_equal(r->user_state.head, PQB_ISEQ_MAKE(PQB_GENERATION_MAX, 0));
         pqb_request_destroy(r);

@@ -415,7 +415,8 @@ static void add_found(struct reading *reading, const struct pqb_message *m)
     size_t i = reading->count;
 
     memcpy(&found.letter, m->body.data, 8);
-    found.fill = m->body.len > 8 ? (char)m->body.data[m->body.len - 1] : '\0';
+    if (m->body.len > 8)
+        found.fill = (char)m->body.data[m->body.len - 1];
     while (i > 0 && reading->at[i - 1].iseq > found.iseq)
         i--;
     if (i > 0 && reading->at[i - 1].iseq == found.iseq) { // in inbox, and still in the journal

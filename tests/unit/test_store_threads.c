@@ -64,13 +64,13 @@ static struct actor login(struct shard *sh)
 }
 
 // What a shard may rely on: a completion's record is in the next view.
-static void look_for(struct pqb_view *v, uint64_t *gseq, uint64_t iseq, uint64_t uid)
+static void look_for(struct pqb_view *v, uint64_t iseq, uint64_t uid)
 {
     struct pqb_record record;
     bool is_found = false;
 
     PQB_ASSERT(pqb_view_begin(v) == PQB_OK);
-    for (uint64_t at = *gseq; pqb_view_tail(v, &at, &record) == PQB_OK;)
+    for (uint64_t at = 0; pqb_view_tail(v, &at, &record) == PQB_OK;)
         is_found =
             is_found || (record.type == PQB_RECORD_MSG && record.iseq == iseq && record.uid == uid);
     if (!is_found) { // a checkpoint was faster
@@ -86,7 +86,7 @@ static void *shard_main(void *arg)
 {
     struct shard *sh = arg;
     const struct actor a = login(sh);
-    uint64_t sent = 0, done = 0, gseq = 0;
+    uint64_t sent = 0, done = 0;
     struct pqb_view *v;
 
     PQB_ASSERT(pqb_view_create(sh->s, &v) == PQB_OK);
@@ -102,7 +102,7 @@ static void *shard_main(void *arg)
 
         PQB_ASSERT(r->result == PQB_RESULT_DONE);
         if (done % 16 == 0)
-            look_for(v, &gseq, r->iseq, r->to_uid);
+            look_for(v, r->iseq, r->to_uid);
         done++;
         sh->accepted++;
         pqb_request_destroy(r);

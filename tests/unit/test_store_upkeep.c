@@ -490,6 +490,32 @@ static void a_damaged_inbox_row_says_which_position_it_was(void **state)
     pqb_view_end(f->v);
 }
 
+static void a_damaged_device_row_forgets_the_device_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a = fixture_actor(f, "alice", "phone");
+    struct actor b = fixture_actor(f, "bob", "damaged tablet");
+    struct pqb_request *r;
+
+    assert_int_equal(fixture_send(f, &a, 1, "bob", "1", NULL), PQB_RESULT_DONE);
+    fixture_checkpoint(f);
+    f->is_damaged = true;
+    fixture_crash(f);
+    damage(f, "damaged tablet");
+    fixture_open(f);
+    r = fixture_run(f, make_login("bob", "damaged tablet"));
+    assert_int_equal(r->result, PQB_RESULT_DONE);
+    assert_int_equal(r->device_state.devno, b.devno + 1);
+    assert_int_equal(r->device_state.epoch, 0); // its old queue meets nack(epoch)
+    assert_int_equal(r->device_state.cursor, r->user_state.tail - 1);
+    pqb_request_destroy(r);
+    assert_int_equal(stats_of(f).records_bad, 1);
+    assert_int_equal(fixture_user(f, "bob").count, 1);
+    fixture_checkpoint(f);
+    f->is_damaged = false; // nothing of it is left
+    fixture_reopen(f);
+}
+
 // ---------------------------------------------------------------------------------- space
 
 static void a_full_disk_refuses_messages_takes_cursors_and_heals(void **state)
@@ -583,6 +609,7 @@ int main(void)
         CASE(a_damaged_record_is_passed_over_and_begins_a_generation),
         CASE(a_known_damaged_record_begins_only_one_generation),
         CASE(a_damaged_inbox_row_says_which_position_it_was),
+        CASE(a_damaged_device_row_forgets_the_device_and_nothing_else),
         CASE(a_full_disk_refuses_messages_takes_cursors_and_heals),
         CASE(a_batch_that_does_not_fit_goes_on_without_its_messages),
     };
