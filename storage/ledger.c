@@ -71,6 +71,12 @@ static void user_free(struct pqb_ledger *l, struct pqb_ledger_user *u)
     free(u);
 }
 
+void pqb_ledger_user_drop(struct pqb_ledger *l, struct pqb_ledger_user *u)
+{
+    user_unlink(l, u);
+    user_free(l, u);
+}
+
 static struct pqb_ledger_user *user_of(struct pqb_hnode *node)
 {
     return node != NULL ? PQB_CONTAINER_OF(node, struct pqb_ledger_user, by_uid) : NULL;
@@ -88,8 +94,7 @@ void pqb_ledger_destroy(struct pqb_ledger *l)
         while ((node = pqb_htable_next(&l->by_uid, NULL)) != NULL) {
             struct pqb_ledger_user *u = user_of(node);
 
-            user_unlink(l, u);
-            user_free(l, u);
+            pqb_ledger_user_drop(l, u);
         }
     }
     pqb_htable_fini(&l->by_uid);
@@ -172,8 +177,7 @@ static void undo_revert(struct pqb_ledger *l, struct pqb_undo *undo)
         device_restore(undo);
         return;
     case UNDO_USER_NEW:
-        user_unlink(l, undo->user);
-        user_free(l, undo->user);
+        pqb_ledger_user_drop(l, undo->user);
         return;
     case UNDO_DEVICE_NEW:
         devices_restore(undo);
@@ -305,8 +309,8 @@ uint32_t pqb_ledger_user_hash(const uint8_t name_key[PQB_SIPHASH_KEY_LEN], const
     return (uint32_t)(name_hash(name_key, name, len) >> 32);
 }
 
-static struct pqb_ledger_user *user_create(struct pqb_ledger *l, uint64_t uid, const char *name,
-                                           size_t name_len)
+struct pqb_ledger_user *pqb_ledger_user_create(struct pqb_ledger *l, uint64_t uid, const char *name,
+                                               size_t name_len)
 {
     struct pqb_ledger_user *u = calloc(1, sizeof(*u));
 
@@ -333,7 +337,7 @@ int pqb_ledger_user_add(struct pqb_ledger *l, uint64_t uid, struct pqb_text name
     if (l->is_in_batch && undo == NULL)
         return PQB_ERR_NOMEM;
 
-    struct pqb_ledger_user *u = user_create(l, uid, name.data, name.len);
+    struct pqb_ledger_user *u = pqb_ledger_user_create(l, uid, name.data, name.len);
 
     if (u == NULL) {
         if (undo != NULL)
@@ -348,8 +352,7 @@ int pqb_ledger_user_add(struct pqb_ledger *l, uint64_t uid, struct pqb_text name
     return PQB_OK;
 }
 
-// Lengthens the list by one; the new place is the caller's to fill.
-static int devices_grow(struct pqb_ledger_user *u)
+int pqb_ledger_devices_grow(struct pqb_ledger_user *u)
 {
     struct pqb_ledger_device **list =
         realloc(u->devices, (u->device_count + 1) * sizeof(*u->devices));
@@ -385,7 +388,7 @@ int pqb_ledger_device_add(struct pqb_ledger *l, struct pqb_ledger_user *u, uint3
     PQB_ASSERT(name.len <= PQB_DEVICE_MAX);
     if (d == NULL)
         return PQB_ERR_NOMEM;
-    if (devices_grow(u) != PQB_OK ||
+    if (pqb_ledger_devices_grow(u) != PQB_OK ||
         (l->is_in_batch && undo_devices(l, u, d, UNDO_DEVICE_NEW) != PQB_OK)) {
         free(d);
         return PQB_ERR_NOMEM;
@@ -446,90 +449,6 @@ int pqb_ledger_retained_push(struct pqb_ledger_user *u, struct pqb_retained item
     return PQB_OK;
 }
 
-// ---------------------------------------------------------------------------------- loading
-
-static int device_from_row(struct pqb_ledger *l, struct pqb_ledger_user *u,
-                           const struct pqb_device_row *row)
-{
-    struct pqb_ledger_device *d = calloc(1, sizeof(*d));
-
-    if (d == NULL)
-        return PQB_ERR_NOMEM;
-    if (devices_grow(u) != PQB_OK ||
-        copy_of(row->consumed, row->consumed_count, sizeof(*d->consumed), &d->consumed) != PQB_OK) {
-        free(d);
-        return PQB_ERR_NOMEM;
-    }
-    d->devno = row->devno;
-    d->epoch = row->epoch;
-    d->low = row->low;
-    d->cursor = row->cursor;
-    d->last_seen = row->last_seen;
-    d->created_count = row->created_count;
-    d->name_len = row->name_len;
-    memcpy(d->name, row->name, row->name_len);
-    memcpy(d->nonce, row->nonce, sizeof(d->nonce));
-    d->consumed_count = d->consumed_room = row->consumed_count;
-    u->devices[u->device_count++] = d;
-    l->device_total++;
-    return PQB_OK;
-}
-
-static int devices_load(struct pqb_ledger *l, struct pqb_ledger_user *u)
-{
-    struct pqb_device_row row;
-    uint32_t after = 0;
-    int err;
-
-    for (;;) {
-        err = l->io.device_load(l->io.ctx, u->uid, after, &row);
-        if (err == PQB_ERR_CORRUPT) {
-            // Its window and cursor are lost: it is as good as forgotten. Its next login registers
-            // it anew, without an epoch, so that nothing of its queue is taken twice.
-            l->damaged_count++;
-            u->core.has_forgotten = true;
-            pqb_ledger_user_mark(l, u);
-        } else if (err != PQB_OK) {
-            break;
-        } else if (device_from_row(l, u, &row) != PQB_OK) {
-            return PQB_ERR_NOMEM;
-        }
-        after = row.devno;
-    }
-    return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
-}
-
-static int user_load(struct pqb_ledger *l, uint64_t uid, struct pqb_ledger_user **out)
-{
-    struct pqb_user_row row;
-    int err = l->io.user_load(l->io.ctx, uid, &row);
-
-    if (err != PQB_OK)
-        return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
-
-    struct pqb_ledger_user *u = user_create(l, uid, row.name, row.name_len);
-
-    if (u == NULL)
-        return PQB_ERR_NOMEM;
-    u->as_of = row.as_of;
-    u->has_row = true;
-    u->inbox_upto = row.inbox_upto;
-    u->trimmed_upto = row.trimmed_upto;
-    u->core.head = row.head;
-    u->core.settled = row.settled;
-    u->core.delivered = row.delivered;
-    u->core.generation = row.generation;
-    u->core.devno_next = row.devno_next;
-    err = devices_load(l, u);
-    if (err != PQB_OK) {
-        user_unlink(l, u);
-        user_free(l, u);
-        return err;
-    }
-    *out = u;
-    return PQB_OK;
-}
-
 int pqb_ledger_user_find(struct pqb_ledger *l, uint64_t uid, struct pqb_ledger_user **out)
 {
     struct pqb_ledger_user *u = user_of(pqb_htable_find(&l->by_uid, uid));
@@ -537,7 +456,7 @@ int pqb_ledger_user_find(struct pqb_ledger *l, uint64_t uid, struct pqb_ledger_u
     *out = u;
     if (u != NULL || uid == 0)
         return PQB_OK;
-    return user_load(l, uid, out);
+    return pqb_ledger_user_load(l, uid, out);
 }
 
 int pqb_ledger_name_find(struct pqb_ledger *l, const char *name, size_t len,
@@ -562,75 +481,6 @@ int pqb_ledger_name_find(struct pqb_ledger *l, const char *name, size_t len,
     return pqb_ledger_user_find(l, uid, out);
 }
 
-// ---------------------------------------------------------------------------------- rows
-
-void pqb_ledger_user_row(const struct pqb_ledger *l, const struct pqb_ledger_user *u,
-                         struct pqb_user_row *out)
-{
-    PQB_ASSERT(!l->is_in_batch);
-    *out = (struct pqb_user_row){
-        .uid = u->uid,
-        .as_of = l->counters.next_gseq - 1,
-        .uhash = u->uhash,
-        .head = u->core.head,
-        .settled = u->core.settled,
-        .delivered = u->core.delivered,
-        .inbox_upto = u->inbox_upto,
-        .trimmed_upto = u->trimmed_upto,
-        .generation = u->core.generation,
-        .devno_next = u->core.devno_next,
-        .name_len = u->name_len,
-    };
-    memcpy(out->name, u->name, u->name_len);
-    for (size_t i = 0; i < u->device_count; i++) {
-        const pqb_wall_ms seen = u->devices[i]->last_seen;
-
-        if (out->seen_min == 0 || seen < out->seen_min)
-            out->seen_min = seen;
-    }
-}
-
-void pqb_ledger_device_row(const struct pqb_ledger *l, const struct pqb_ledger_user *u,
-                           const struct pqb_ledger_device *d, struct pqb_device_row *out)
-{
-    PQB_ASSERT(!l->is_in_batch);
-    out->uid = u->uid;
-    out->devno = d->devno;
-    out->as_of = l->counters.next_gseq - 1;
-    out->epoch = d->epoch;
-    out->low = d->low;
-    out->cursor = d->cursor;
-    out->last_seen = d->last_seen;
-    out->created_count = d->created_count;
-    memcpy(out->nonce, d->nonce, sizeof(out->nonce));
-    out->name_len = d->name_len;
-    memcpy(out->name, d->name, d->name_len);
-    out->consumed_count = (uint16_t)d->consumed_count;
-    if (d->consumed_count > 0)
-        memcpy(out->consumed, d->consumed, d->consumed_count * sizeof(*d->consumed));
-}
-
-void pqb_ledger_user_written(struct pqb_ledger *l, struct pqb_ledger_user *u,
-                             const struct pqb_user_row *row)
-{
-    struct pqb_ledger_user_core *core = &u->core;
-
-    PQB_ASSERT(!l->is_in_batch);
-    u->as_of = row->as_of;
-    u->has_row = true;
-    u->inbox_upto = row->inbox_upto;
-    u->trimmed_upto = row->trimmed_upto;
-    core->has_forgotten = false;
-    while (core->retained_first < core->retained_end &&
-           u->retained[core->retained_first].iseq <= u->inbox_upto)
-        core->retained_first++;
-    if (core->retained_first == core->retained_end) {
-        free(u->retained);
-        u->retained = NULL;
-        u->retained_room = core->retained_first = core->retained_end = 0;
-    }
-}
-
 static bool may_evict(const struct pqb_ledger_user *u, uint64_t before)
 {
     return pqb_list_is_empty(&u->dirty) && u->used_in < before &&
@@ -647,8 +497,7 @@ void pqb_ledger_evict(struct pqb_ledger *l, size_t keep, uint64_t before)
 
         node = pqb_htable_next(&l->by_uid, node);
         if (may_evict(u, before)) {
-            user_unlink(l, u);
-            user_free(l, u);
+            pqb_ledger_user_drop(l, u);
         }
     }
 }

@@ -4,20 +4,14 @@
 #include <string.h>
 
 #include "common/base/check.h"
-#include "common/base/crc32c.h"
 #include "common/base/err.h"
-#include "common/wire/cursor.h"
+#include "storage/value.h"
 
 #define COMMON_LEN    (PQB_VALUE_HEADER_LEN + 1 + 8 + 4 + 8) // header, type, uid, uhash, at
 #define SETTLED_LEN   (4 * 8)
 #define MSG_FIXED_LEN (COMMON_LEN + 4 + 4 + 8 + 8 + 4 + 8 + 8 + 4 + 2 + 8 + 2 + 4 + 1 + 1)
-#define CONSUMED_LEN  (1 + 1 + 1 + 4 + 8)
 
 static_assert(MSG_FIXED_LEN + PQB_USER_MAX + PQB_DEVICE_MAX < PQB_VALUE_MAX, "heads hold names");
-static_assert(PQB_VALUE_HEADER_LEN + 8 + 4 + 8 + 8 + 8 + 4 + PQB_NONCE_LEN + 1 + PQB_DEVICE_MAX +
-                      2 + CONSUMED_LEN * PQB_SEQ_WINDOW <=
-                  PQB_DEVICE_ROW_MAX,
-              "a device row fits one overflow page");
 
 // ---------------------------------------------------------------------------------- keys
 
@@ -74,80 +68,7 @@ uint16_t pqb_key_u16(const uint8_t *key)
     return (uint16_t)get_be(key, 2);
 }
 
-// ---------------------------------------------------------------------------------- values
-
-static void begin_value(struct pqb_writer_cursor *c, void *out, size_t capacity)
-{
-    pqb_wcur_init(c, out, capacity);
-    pqb_wcur_u32(c, 0); // the CRC, once the rest stands
-    pqb_wcur_u8(c, PQB_RECORD_SCHEMA);
-}
-
-static uint32_t value_crc(const void *key, size_t key_len, const uint8_t *value, size_t len)
-{
-    return pqb_crc32c(pqb_crc32c(0, key, key_len), value + 4, len - 4);
-}
-
-static size_t end_value(struct pqb_writer_cursor *c, const void *key, size_t key_len)
-{
-    const size_t len = pqb_wcur_len(c);
-
-    PQB_ASSERT(!c->is_bad); // every capacity is computed from the same fields
-    put_be(c->start, value_crc(key, key_len, c->start, len), 4);
-    return len;
-}
-
-// Checks CRC and schema and leaves `c` behind them.
-static int open_value(struct pqb_reader_cursor *c, const void *key, size_t key_len,
-                      const void *data, size_t len)
-{
-    const uint8_t *bytes = data;
-
-    if (len < PQB_VALUE_HEADER_LEN || value_crc(key, key_len, bytes, len) != get_be(bytes, 4) ||
-        bytes[4] != PQB_RECORD_SCHEMA)
-        return PQB_ERR_CORRUPT;
-    pqb_rcur_init(c, bytes + PQB_VALUE_HEADER_LEN, len - PQB_VALUE_HEADER_LEN);
-    return PQB_OK;
-}
-
-static int close_value(const struct pqb_reader_cursor *c)
-{
-    return c->is_bad || pqb_rcur_left(c) != 0 ? PQB_ERR_CORRUPT : PQB_OK;
-}
-
-static void put_text(struct pqb_writer_cursor *c, struct pqb_text text)
-{
-    PQB_ASSERT(text.len <= UINT8_MAX);
-    pqb_wcur_u8(c, (uint8_t)text.len);
-    pqb_wcur_bytes(c, text.data, text.len);
-}
-
-static struct pqb_text get_text(struct pqb_reader_cursor *c, size_t max)
-{
-    const size_t len = pqb_rcur_u8(c);
-
-    if (len > max)
-        c->is_bad = true;
-    return (struct pqb_text){.data = (const char *)pqb_rcur_bytes(c, len), .len = len};
-}
-
 // ---------------------------------------------------------------------------------- records
-
-static void put_settled(struct pqb_writer_cursor *c, const struct pqb_settled *s)
-{
-    pqb_wcur_u64(c, s->floor);
-    pqb_wcur_u64(c, s->tail);
-    pqb_wcur_u64(c, s->count);
-    pqb_wcur_u64(c, s->bytes);
-}
-
-static void get_settled(struct pqb_reader_cursor *c, struct pqb_settled *s)
-{
-    s->floor = pqb_rcur_u64(c);
-    s->tail = pqb_rcur_u64(c);
-    s->count = pqb_rcur_u64(c);
-    s->bytes = pqb_rcur_u64(c);
-}
 
 // Body bytes that fit into the head record.
 static size_t head_body_len(const struct pqb_journal_record *r)
@@ -212,8 +133,8 @@ static void put_msg(struct pqb_writer_cursor *c, const struct pqb_journal_record
     pqb_wcur_u64(c, r->time);
     pqb_wcur_u16(c, pqb_record_part_count(r));
     pqb_wcur_u32(c, r->body_len);
-    put_text(c, r->from);
-    put_text(c, r->device);
+    pqb_value_put_text(c, r->from);
+    pqb_value_put_text(c, r->device);
     pqb_wcur_bytes(c, r->body.data, head_body_len(r));
 }
 
@@ -231,8 +152,8 @@ static void get_msg(struct pqb_reader_cursor *c, struct pqb_journal_record *r)
     r->time = pqb_rcur_u64(c);
     r->part_count = pqb_rcur_u16(c);
     r->body_len = pqb_rcur_u32(c);
-    r->from = get_text(c, PQB_USER_MAX);
-    r->device = get_text(c, PQB_DEVICE_MAX);
+    r->from = pqb_value_get_text(c, PQB_USER_MAX);
+    r->device = pqb_value_get_text(c, PQB_DEVICE_MAX);
     if (c->is_bad || r->body_len > PQB_BODY_MAX || r->part_count != pqb_record_part_count(r)) {
         c->is_bad = true;
         return;
@@ -288,7 +209,7 @@ static void put_content(struct pqb_writer_cursor *c, const struct pqb_journal_re
         pqb_wcur_u32(c, r->devno);
         pqb_wcur_u64(c, r->iseq);
         pqb_wcur_u64(c, r->delivered);
-        put_settled(c, &r->settled);
+        pqb_value_put_settled(c, &r->settled);
         return;
     case PQB_RECORD_DEVICE:
         pqb_wcur_u32(c, r->devno);
@@ -296,7 +217,7 @@ static void put_content(struct pqb_writer_cursor *c, const struct pqb_journal_re
         pqb_wcur_u64(c, r->low);
         pqb_wcur_u64(c, r->cursor);
         pqb_wcur_u8(c, r->is_new);
-        put_text(c, r->name);
+        pqb_value_put_text(c, r->name);
         return;
     case PQB_RECORD_EPOCH:
         pqb_wcur_u32(c, r->devno);
@@ -305,20 +226,20 @@ static void put_content(struct pqb_writer_cursor *c, const struct pqb_journal_re
         return;
     case PQB_RECORD_EXPIRE:
         pqb_wcur_u64(c, r->iseq);
-        put_settled(c, &r->settled);
+        pqb_value_put_settled(c, &r->settled);
         return;
     case PQB_RECORD_GENERATION:
         pqb_wcur_u64(c, r->iseq);
         return;
     case PQB_RECORD_FORGET:
         pqb_wcur_u32(c, r->devno);
-        put_settled(c, &r->settled);
+        pqb_value_put_settled(c, &r->settled);
         return;
     case PQB_RECORD_USER:
         pqb_wcur_u32(c, r->generation);
         pqb_wcur_u64(c, r->creator_uid);
         pqb_wcur_u32(c, r->creator_devno);
-        put_text(c, r->name);
+        pqb_value_put_text(c, r->name);
         return;
     case PQB_RECORD_PART:
     case PQB_RECORD_BAD:
@@ -350,7 +271,7 @@ static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *
         r->devno = pqb_rcur_u32(c);
         r->iseq = pqb_rcur_u64(c);
         r->delivered = pqb_rcur_u64(c);
-        get_settled(c, &r->settled);
+        pqb_value_get_settled(c, &r->settled);
         return;
     case PQB_RECORD_DEVICE:
         r->devno = pqb_rcur_u32(c);
@@ -358,7 +279,7 @@ static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *
         r->low = pqb_rcur_u64(c);
         r->cursor = pqb_rcur_u64(c);
         r->is_new = pqb_rcur_u8(c) != 0;
-        r->name = get_text(c, PQB_DEVICE_MAX);
+        r->name = pqb_value_get_text(c, PQB_DEVICE_MAX);
         return;
     case PQB_RECORD_EPOCH:
         r->devno = pqb_rcur_u32(c);
@@ -369,20 +290,20 @@ static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *
         return;
     case PQB_RECORD_EXPIRE:
         r->iseq = pqb_rcur_u64(c);
-        get_settled(c, &r->settled);
+        pqb_value_get_settled(c, &r->settled);
         return;
     case PQB_RECORD_GENERATION:
         r->iseq = pqb_rcur_u64(c);
         return;
     case PQB_RECORD_FORGET:
         r->devno = pqb_rcur_u32(c);
-        get_settled(c, &r->settled);
+        pqb_value_get_settled(c, &r->settled);
         return;
     case PQB_RECORD_USER:
         r->generation = pqb_rcur_u32(c);
         r->creator_uid = pqb_rcur_u64(c);
         r->creator_devno = pqb_rcur_u32(c);
-        r->name = get_text(c, PQB_USER_MAX);
+        r->name = pqb_value_get_text(c, PQB_USER_MAX);
         return;
     case PQB_RECORD_PART:
         pqb_rcur_bytes(c, pqb_rcur_left(c));
@@ -393,19 +314,26 @@ static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *
     c->is_bad = true;
 }
 
+static void end_exactly(struct pqb_writer_cursor *c, const void *key, size_t key_len, size_t len)
+{
+    const size_t written = pqb_value_end(c, key, key_len);
+
+    PQB_ASSERT(written == len);
+}
+
 static void encode_under(const struct pqb_journal_record *r, const void *key, size_t key_len,
                          uint8_t *out, size_t len)
 {
     struct pqb_writer_cursor c;
 
     PQB_ASSERT(len == pqb_record_len(r));
-    begin_value(&c, out, len);
+    pqb_value_begin(&c, out, len);
     pqb_wcur_u8(&c, (uint8_t)r->type);
     pqb_wcur_u64(&c, r->uid);
     pqb_wcur_u32(&c, r->uhash);
     pqb_wcur_u64(&c, r->at);
     put_content(&c, r);
-    PQB_ASSERT(end_value(&c, key, key_len) == len);
+    end_exactly(&c, key, key_len, len);
 }
 
 static int decode_under(struct pqb_journal_record *r, const void *key, size_t key_len,
@@ -420,7 +348,7 @@ static int decode_under(struct pqb_journal_record *r, const void *key, size_t ke
     r->generation = 0;
     r->creator_uid = 0;
     r->creator_devno = 0;
-    if (open_value(&c, key, key_len, data, len) != PQB_OK)
+    if (pqb_value_open(&c, key, key_len, data, len) != PQB_OK)
         return PQB_ERR_CORRUPT;
     r->type = (enum pqb_record_type)pqb_rcur_u8(&c);
     if (r->type != PQB_RECORD_PART) {
@@ -429,7 +357,7 @@ static int decode_under(struct pqb_journal_record *r, const void *key, size_t ke
         r->at = pqb_rcur_u64(&c);
     }
     get_content(&c, r);
-    return close_value(&c);
+    return pqb_value_close(&c);
 }
 
 void pqb_record_encode(const struct pqb_journal_record *r, uint64_t gseq, uint8_t *out, size_t len)
@@ -485,10 +413,10 @@ void pqb_part_encode(const struct pqb_journal_record *r, uint16_t part, const vo
     const struct pqb_bytes piece = part_bytes(r, part);
     struct pqb_writer_cursor c;
 
-    begin_value(&c, out, len);
+    pqb_value_begin(&c, out, len);
     pqb_wcur_u8(&c, PQB_RECORD_PART);
     pqb_wcur_bytes(&c, piece.data, piece.len);
-    PQB_ASSERT(end_value(&c, key, key_len) == len);
+    end_exactly(&c, key, key_len, len);
 }
 
 int pqb_part_decode(const void *key, size_t key_len, const void *data, size_t len,
@@ -496,203 +424,7 @@ int pqb_part_decode(const void *key, size_t key_len, const void *data, size_t le
 {
     struct pqb_reader_cursor c;
 
-    if (open_value(&c, key, key_len, data, len) != PQB_OK || pqb_rcur_u8(&c) != PQB_RECORD_PART)
-        return PQB_ERR_CORRUPT;
-    out->len = pqb_rcur_left(&c);
-    out->data = pqb_rcur_bytes(&c, out->len);
-    return PQB_OK;
-}
-
-// ---------------------------------------------------------------------------------- rows
-
-size_t pqb_user_row_encode(const struct pqb_user_row *row, uint8_t out[PQB_USER_ROW_MAX])
-{
-    uint8_t key[PQB_USER_KEY_LEN];
-    struct pqb_writer_cursor c;
-
-    begin_value(&c, out, PQB_USER_ROW_MAX);
-    pqb_wcur_u64(&c, row->as_of);
-    pqb_wcur_u32(&c, row->uhash);
-    pqb_wcur_u64(&c, row->head);
-    put_settled(&c, &row->settled);
-    pqb_wcur_u64(&c, row->delivered);
-    pqb_wcur_u64(&c, row->inbox_upto);
-    pqb_wcur_u64(&c, row->trimmed_upto);
-    pqb_wcur_u32(&c, row->generation);
-    pqb_wcur_u32(&c, row->devno_next);
-    pqb_wcur_u64(&c, row->oldest_at);
-    pqb_wcur_u64(&c, row->seen_min);
-    put_text(&c, (struct pqb_text){.data = row->name, .len = row->name_len});
-    pqb_key_user(key, row->uid);
-    return end_value(&c, key, sizeof(key));
-}
-
-int pqb_user_row_decode(struct pqb_user_row *row, uint64_t uid, const void *data, size_t len)
-{
-    uint8_t key[PQB_USER_KEY_LEN];
-    struct pqb_reader_cursor c;
-    struct pqb_text name;
-
-    pqb_key_user(key, uid);
-    if (open_value(&c, key, sizeof(key), data, len) != PQB_OK)
-        return PQB_ERR_CORRUPT;
-    row->uid = uid;
-    row->as_of = pqb_rcur_u64(&c);
-    row->uhash = pqb_rcur_u32(&c);
-    row->head = pqb_rcur_u64(&c);
-    get_settled(&c, &row->settled);
-    row->delivered = pqb_rcur_u64(&c);
-    row->inbox_upto = pqb_rcur_u64(&c);
-    row->trimmed_upto = pqb_rcur_u64(&c);
-    row->generation = pqb_rcur_u32(&c);
-    row->devno_next = pqb_rcur_u32(&c);
-    row->oldest_at = pqb_rcur_u64(&c);
-    row->seen_min = pqb_rcur_u64(&c);
-    name = get_text(&c, PQB_USER_MAX);
-    if (close_value(&c) != PQB_OK)
-        return PQB_ERR_CORRUPT;
-    row->name_len = (uint8_t)name.len;
-    memcpy(row->name, name.data, name.len);
-    return PQB_OK;
-}
-
-static void put_consumed(struct pqb_writer_cursor *c, const struct pqb_device_row *row)
-{
-    pqb_wcur_u16(c, row->consumed_count);
-    for (size_t i = 0; i < row->consumed_count; i++) {
-        const struct pqb_consumed *e = &row->consumed[i];
-
-        PQB_ASSERT(e->seq >= row->low && e->seq - row->low < PQB_SEQ_WINDOW);
-        pqb_wcur_u8(c, (uint8_t)(e->seq - row->low));
-        pqb_wcur_u8(c, e->state);
-        pqb_wcur_u8(c, e->nack);
-        pqb_wcur_u32(c, e->hash);
-        pqb_wcur_u64(c, e->iseq);
-    }
-}
-
-static void get_consumed(struct pqb_reader_cursor *c, struct pqb_device_row *row)
-{
-    row->consumed_count = pqb_rcur_u16(c);
-    if (row->consumed_count > PQB_SEQ_WINDOW) {
-        c->is_bad = true;
-        row->consumed_count = 0;
-    }
-    for (size_t i = 0; i < row->consumed_count; i++) {
-        struct pqb_consumed *e = &row->consumed[i];
-
-        e->seq = row->low + pqb_rcur_u8(c);
-        e->state = pqb_rcur_u8(c);
-        e->nack = pqb_rcur_u8(c);
-        e->hash = pqb_rcur_u32(c);
-        e->iseq = pqb_rcur_u64(c);
-        if (i > 0 && e->seq <= row->consumed[i - 1].seq)
-            c->is_bad = true;
-    }
-}
-
-size_t pqb_device_row_encode(const struct pqb_device_row *row, uint8_t out[PQB_DEVICE_ROW_MAX])
-{
-    uint8_t key[PQB_DEVICE_KEY_LEN];
-    struct pqb_writer_cursor c;
-
-    begin_value(&c, out, PQB_DEVICE_ROW_MAX);
-    pqb_wcur_u64(&c, row->as_of);
-    pqb_wcur_u32(&c, row->epoch);
-    pqb_wcur_u64(&c, row->low);
-    pqb_wcur_u64(&c, row->cursor);
-    pqb_wcur_u64(&c, row->last_seen);
-    pqb_wcur_u32(&c, row->created_count);
-    pqb_wcur_bytes(&c, row->nonce, sizeof(row->nonce));
-    put_text(&c, (struct pqb_text){.data = row->name, .len = row->name_len});
-    put_consumed(&c, row);
-    pqb_key_device(key, row->uid, row->devno);
-    return end_value(&c, key, sizeof(key));
-}
-
-int pqb_device_row_decode(struct pqb_device_row *row, uint64_t uid, uint32_t devno,
-                          const void *data, size_t len)
-{
-    uint8_t key[PQB_DEVICE_KEY_LEN];
-    struct pqb_reader_cursor c;
-    const uint8_t *nonce;
-    struct pqb_text name;
-
-    pqb_key_device(key, uid, devno);
-    if (open_value(&c, key, sizeof(key), data, len) != PQB_OK)
-        return PQB_ERR_CORRUPT;
-    row->uid = uid;
-    row->devno = devno;
-    row->as_of = pqb_rcur_u64(&c);
-    row->epoch = pqb_rcur_u32(&c);
-    row->low = pqb_rcur_u64(&c);
-    row->cursor = pqb_rcur_u64(&c);
-    row->last_seen = pqb_rcur_u64(&c);
-    row->created_count = pqb_rcur_u32(&c);
-    nonce = pqb_rcur_bytes(&c, sizeof(row->nonce));
-    name = get_text(&c, PQB_DEVICE_MAX);
-    get_consumed(&c, row);
-    if (close_value(&c) != PQB_OK)
-        return PQB_ERR_CORRUPT;
-    memcpy(row->nonce, nonce, sizeof(row->nonce));
-    row->name_len = (uint8_t)name.len;
-    memcpy(row->name, name.data, name.len);
-    return PQB_OK;
-}
-
-static const char state_key[] = "state";
-
-void pqb_state_row_encode(const struct pqb_state_row *row, uint8_t out[PQB_STATE_ROW_LEN])
-{
-    struct pqb_writer_cursor c;
-
-    begin_value(&c, out, PQB_STATE_ROW_LEN);
-    pqb_wcur_u64(&c, row->journal_first);
-    pqb_wcur_u64(&c, row->next_gseq);
-    pqb_wcur_u64(&c, row->next_uid);
-    pqb_wcur_u32(&c, row->next_epoch);
-    pqb_wcur_u32(&c, row->generation_max);
-    pqb_wcur_u32(&c, row->generation_floor);
-    pqb_wcur_u64(&c, row->quarantined_upto);
-    pqb_wcur_u64(&c, row->clock);
-    pqb_wcur_u8(&c, row->open_mode);
-    PQB_ASSERT(end_value(&c, state_key, sizeof(state_key) - 1) == PQB_STATE_ROW_LEN);
-}
-
-int pqb_state_row_decode(struct pqb_state_row *row, const void *data, size_t len)
-{
-    struct pqb_reader_cursor c;
-
-    if (open_value(&c, state_key, sizeof(state_key) - 1, data, len) != PQB_OK)
-        return PQB_ERR_CORRUPT;
-    row->journal_first = pqb_rcur_u64(&c);
-    row->next_gseq = pqb_rcur_u64(&c);
-    row->next_uid = pqb_rcur_u64(&c);
-    row->next_epoch = pqb_rcur_u32(&c);
-    row->generation_max = pqb_rcur_u32(&c);
-    row->generation_floor = pqb_rcur_u32(&c);
-    row->quarantined_upto = pqb_rcur_u64(&c);
-    row->clock = pqb_rcur_u64(&c);
-    row->open_mode = pqb_rcur_u8(&c);
-    return close_value(&c);
-}
-
-size_t pqb_blob_encode(const void *key, size_t key_len, const void *data, size_t data_len,
-                       uint8_t out[PQB_VALUE_HEADER_LEN + PQB_BLOB_MAX])
-{
-    struct pqb_writer_cursor c;
-
-    begin_value(&c, out, PQB_VALUE_HEADER_LEN + PQB_BLOB_MAX);
-    pqb_wcur_bytes(&c, data, data_len);
-    return end_value(&c, key, key_len);
-}
-
-int pqb_blob_decode(const void *key, size_t key_len, const void *value, size_t value_len,
-                    struct pqb_bytes *out)
-{
-    struct pqb_reader_cursor c;
-
-    if (open_value(&c, key, key_len, value, value_len) != PQB_OK)
+    if (pqb_value_open(&c, key, key_len, data, len) != PQB_OK || pqb_rcur_u8(&c) != PQB_RECORD_PART)
         return PQB_ERR_CORRUPT;
     out->len = pqb_rcur_left(&c);
     out->data = pqb_rcur_bytes(&c, out->len);

@@ -145,6 +145,10 @@ pqb_tstamp pqb_checkpoint_deadline(const struct pqb_store *s);
 void pqb_checkpoint_step(struct pqb_store *s); // one bounded transaction
 void pqb_checkpoint_fini(struct pqb_store *s);
 
+// retention.c
+pqb_duration pqb_retention_interval(const struct pqb_store *s); // between looks at an idle store
+void pqb_retention_stretch(struct pqb_store *s);                // inside a batch
+
 // space.c
 void pqb_space_check(struct pqb_store *s); // after a commit
 void pqb_space_failed(struct pqb_store *s);

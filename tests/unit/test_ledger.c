@@ -363,6 +363,8 @@ static void a_skip_abandons_what_is_free_and_tells_the_truth_about_the_rest(void
     assert_int_equal(user_state(b, "bob").count, 1);
     assert_int_equal(abandon(b, 257, &end), DONE); // beyond the window
     assert_int_equal(end, PQB_STATE_UNKNOWN);
+    assert_int_equal(abandon(b, UINT64_MAX, &end), DONE);
+    assert_int_equal(end, PQB_STATE_UNKNOWN);
 }
 
 // ---------------------------------------------------------------------------------- order
