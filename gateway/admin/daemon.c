@@ -38,6 +38,16 @@ static int fail_listen(const struct pqb_addr *at, int err)
     return err;
 }
 
+// Without the filter everything still works: engines pass on what is not theirs.
+static void steer(const struct pqb_daemon *d, size_t index)
+{
+    if (d->shard_count > 1 && pqb_udp_socket_steer(&d->sockets[0][index], d->shard_count) != PQB_OK)
+        pqb_log(PQB_LOG_WARN,
+                "the kernel does not take the steering filter; shards pass datagrams "
+                "on, which costs CPU error=\"%s\"",
+                strerror(errno));
+}
+
 // One address: a socket a shard. The sockets of a group must bind in shard order.
 static int open_address(struct pqb_daemon *d, size_t index)
 {
@@ -53,8 +63,8 @@ static int open_address(struct pqb_daemon *d, size_t index)
     err = pqb_udp_probe(at);
     for (uint32_t i = 0; i < d->shard_count && err == PQB_OK; i++) {
         err = pqb_udp_socket_open(&d->sockets[i][index], at, &config);
-        if (err == PQB_OK && i == 0 && d->shard_count > 1)
-            err = pqb_udp_socket_steer(&d->sockets[0][index], d->shard_count);
+        if (err == PQB_OK && i == 0)
+            steer(d, index);
     }
     return err == PQB_OK ? PQB_OK : fail_listen(at, err);
 }

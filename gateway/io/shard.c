@@ -107,11 +107,10 @@ static void take_datagrams(struct pqb_shard *s, size_t socket)
             const struct pqb_rx_datagram *d = &s->rx.datagrams[k];
             const int shard = pqb_engine_shard_of(d->data, d->len, shards);
 
-            // Answering RESET to a session that lives next door would end it.
-            if (shard >= 0 && (uint32_t)shard != s->config.index)
-                s->config.io_counters[PQB_IO_MISROUTED]++;
-            else
-                pqb_engine_on_datagram(s->engine, &d->from, d->data, d->len, s->now);
+            // The engine passes it on; many of these mean that the kernel does not steer.
+            s->config.io_counters[PQB_IO_MISROUTED] +=
+                shard >= 0 && (uint32_t)shard != s->config.index;
+            pqb_engine_on_datagram(s->engine, &d->from, d->data, d->len, s->now);
         }
         if (count < PQB_UDP_BATCH)
             return;
