@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "common/base/check.h"
@@ -113,16 +112,6 @@ static int copy_tables(struct copy *c)
     return err == PQB_OK ? pqb_err_from_mdb(mdb_env_sync(c->to.env, 1)) : err;
 }
 
-static int sync_directory(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const int rc = fd >= 0 ? fsync(fd) : -1;
-
-    if (fd >= 0)
-        close(fd);
-    return rc == 0 ? PQB_OK : PQB_ERR_IO;
-}
-
 // A half copy must not be taken for a backup.
 static void remove_copy(const char *path)
 {
@@ -159,7 +148,7 @@ int pqb_store_backup(struct pqb_store *s, const char *path, uint64_t pages_max)
     }
     pqb_env_close(&c.to);
     if (err == PQB_OK)
-        err = sync_directory(path);
+        err = pqb_env_sync_directory(path);
     if (err != PQB_OK)
         remove_copy(path);
     return err;

@@ -30,13 +30,20 @@ struct pqb_checkpoint_row {
 
 // ---------------------------------------------------------------------------------- when
 
+// While messages are refused for want of space, what a cursor frees is wanted soon.
+static pqb_duration journal_interval(const struct pqb_store *s)
+{
+    return s->counters.is_degraded ? PQB_MIN(PQB_RETRY_DELAY_NS, s->config.journal_checkpoint_ns)
+                                   : s->config.journal_checkpoint_ns;
+}
+
 pqb_tstamp pqb_checkpoint_deadline(const struct pqb_store *s)
 {
     const struct pqb_checkpoint *cp = &s->checkpoint;
     pqb_tstamp at = pqb_tstamp_add(cp->done_at, pqb_retention_interval(s));
 
     if (s->counters.journal_records > 0)
-        at = PQB_MIN(at, pqb_tstamp_add(s->journal_since, s->config.journal_checkpoint_ns));
+        at = PQB_MIN(at, pqb_tstamp_add(s->journal_since, journal_interval(s)));
     if (cp->phase != PQB_CHECKPOINT_IDLE || cp->is_wanted ||
         s->counters.journal_bytes >= s->journal_checkpoint_bytes)
         at = 0;

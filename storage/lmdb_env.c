@@ -173,6 +173,29 @@ int pqb_env_open(struct pqb_env *e, const char *path, const struct pqb_env_optio
     return err;
 }
 
+static int sync_entries(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = fd < 0 || fsync(fd) != 0 ? pqb_err_from_errno(errno) : PQB_OK;
+
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+int pqb_env_sync_directory(const char *path)
+{
+    char parent[PATH_MAX];
+    const int err = sync_entries(path);
+
+    if (err != PQB_OK)
+        return err;
+    if (snprintf(parent, sizeof(parent), "%s/..", path) >= (int)sizeof(parent))
+        return PQB_ERR_INVALID;
+    // One that we may not read was made by an operator, who made it durable.
+    return access(parent, R_OK) == 0 ? sync_entries(parent) : PQB_OK;
+}
+
 void pqb_env_close(struct pqb_env *e)
 {
     if (e->env != NULL)

@@ -30,6 +30,9 @@ PQB_MUST_USE int pqb_env_open(struct pqb_env *e, const char *path,
                               const struct pqb_env_options *options);
 void pqb_env_close(struct pqb_env *e); // harmless on a closed one
 
+// Makes the directory's files and its own name durable; LMDB syncs the content alone.
+PQB_MUST_USE int pqb_env_sync_directory(const char *path);
+
 int pqb_err_from_mdb(int rc);
 
 // A key or value for LMDB, whose struct is not const though it only reads.

@@ -208,6 +208,8 @@ int pqb_store_open(struct pqb_store **out, const struct pqb_store_config *config
         err = pqb_env_open(&s->env, s->path, &options);
     if (err == PQB_OK)
         err = pqb_store_recover(s);
+    if (err == PQB_OK && !config->is_sync_off)
+        err = pqb_env_sync_directory(s->path);
     if (err != PQB_OK) {
         destroy(s);
         return err;

@@ -239,6 +239,21 @@ static void a_commit_whose_completion_is_lost_is_answered_as_a_duplicate(void **
     assert_int_equal(iseq, PQB_ISEQ_MAKE(FIXTURE_GENERATION, 1));
 }
 
+static void with_syncs_on_it_works_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a;
+
+    fixture_close(f);
+    f->config.is_sync_off = false;
+    fixture_open(f);
+    a = fixture_actor(f, "alice", "phone");
+    assert_int_equal(fixture_send(f, &a, 1, "bob", "x", NULL), PQB_RESULT_DONE);
+    fixture_checkpoint(f);
+    fixture_reopen(f);
+    assert_int_equal(fixture_send(f, &a, 1, "bob", "x", NULL), PQB_RESULT_DUPLICATE);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -254,6 +269,7 @@ int main(void)
         CASE(a_tail_shows_every_record_once_and_from_anywhere),
         CASE(an_aborted_batch_fails_its_requests_and_leaves_no_trace),
         CASE(a_failed_sync_ends_the_store_and_nobody_is_told),
+        CASE(with_syncs_on_it_works_the_same),
         CASE(a_commit_whose_completion_is_lost_is_answered_as_a_duplicate),
     };
 #undef CASE
