@@ -81,7 +81,7 @@ enum written {
 
 // A message that does not fit into a datagram of its own, or a further piece of one.
 static enum written write_piece(struct pqb_engine *e, struct pqb_session *s, struct pqb_sent *item,
-                                uint8_t *frames, size_t *used, pqb_tstamp now)
+                                struct pqb_frame_area *out, pqb_tstamp now)
 {
     struct pqb_frag_out *f = pqb_fragments_get(s, item->key);
     const bool is_first = !f;
@@ -90,7 +90,7 @@ static enum written write_piece(struct pqb_engine *e, struct pqb_session *s, str
         f = pqb_fragments_begin(e, s, item->key);
     if (!f)
         return MUST_WAIT;
-    switch (pqb_fragments_write(e, s, f, item, frames, used, now)) {
+    switch (pqb_fragments_write(e, s, f, item, out, now)) {
     case PQB_FRAGMENTS_WRITTEN:
         if (is_first)
             pqb_count(e, PQB_COUNTER_PUSH_MESSAGES);
@@ -105,19 +105,19 @@ static enum written write_piece(struct pqb_engine *e, struct pqb_session *s, str
 }
 
 static enum written write_item(struct pqb_engine *e, struct pqb_session *s, struct pqb_sent *item,
-                               const struct pqb_position *p, uint8_t *frames, size_t *used,
+                               const struct pqb_position *p, struct pqb_frame_area *out,
                                pqb_tstamp now)
 {
     struct pqb_frame f;
     size_t written;
 
     fill_frame(p, &f);
-    written = pqb_frame_encode(&f, frames + *used, PQB_FRAMES_MAX - *used);
+    written = pqb_frame_encode(&f, out->bytes + out->used, PQB_FRAMES_MAX - out->used);
     if (written == 0)
-        return *used > 0 ? NO_ROOM : write_piece(e, s, item, frames, used, now);
+        return out->used > 0 ? NO_ROOM : write_piece(e, s, item, out, now);
     count_sent(e, item, p);
     pqb_sent_map_on_sent(&s->sent, item, (uint32_t)written, &s->channel, now);
-    *used += written;
+    out->used += written;
     return WRITTEN;
 }
 
@@ -128,31 +128,30 @@ static bool may_send(struct pqb_session *s, uint32_t bytes, pqb_tstamp now)
 }
 
 // One item, or one piece of it.
-static enum written write_next(struct pqb_engine *e, struct pqb_session *s, uint8_t *frames,
-                               size_t *used, pqb_tstamp now)
+static enum written write_next(struct pqb_engine *e, struct pqb_session *s,
+                               struct pqb_frame_area *out, pqb_tstamp now)
 {
     struct pqb_sent *item = pqb_sent_map_next(&s->sent);
     struct pqb_position p;
 
     if (item && pqb_fragments_get(s, item->key))
-        return may_send(s, PQB_FRAG_LEN, now) ? write_piece(e, s, item, frames, used, now)
-                                              : MUST_WAIT;
+        return may_send(s, PQB_FRAG_LEN, now) ? write_piece(e, s, item, out, now) : MUST_WAIT;
     if (item)
         reread(e, s, item, &p);
     else
         item = extend(e, s, &p);
     if (!item || !may_send(s, MESSAGE_ESTIMATE, now))
         return MUST_WAIT;
-    return write_item(e, s, item, &p, frames, used, now);
+    return write_item(e, s, item, &p, out, now);
 }
 
-static void write_messages(struct pqb_engine *e, struct pqb_session *s, uint8_t *frames,
-                           size_t *used, pqb_tstamp now)
+static void write_messages(struct pqb_engine *e, struct pqb_session *s, struct pqb_frame_area *out,
+                           pqb_tstamp now)
 {
     s->is_blocked = false;
     if (s->is_rolling_back)
         return;
-    while (write_next(e, s, frames, used, now) == WRITTEN) {
+    while (write_next(e, s, out, now) == WRITTEN) {
     }
 }
 
@@ -190,8 +189,7 @@ static bool compose_challenge(struct pqb_engine *e, struct pqb_session *s, struc
 bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pqb_transmit *out,
                           pqb_tstamp now)
 {
-    uint8_t *frames = out->data + PQB_DATA_HEADER_LEN;
-    size_t used = 0;
+    struct pqb_frame_area area = {.bytes = out->data + PQB_DATA_HEADER_LEN};
 
     if (compose_challenge(e, s, out, now))
         return true;
@@ -199,17 +197,17 @@ bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pq
         pqb_offline_answer(e, s);
     announce_head(e, s, now);
     if (s->outbox) {
-        used = pqb_outbox_pop(s->outbox, frames, PQB_FRAMES_MAX);
+        area.used = pqb_outbox_pop(s->outbox, area.bytes, PQB_FRAMES_MAX);
         if (pqb_outbox_is_empty(s->outbox)) {
             pqb_outbox_put(&e->outboxes, s->outbox);
             s->outbox = NULL;
         }
     }
-    write_messages(e, s, frames, &used, now);
-    if (used == 0)
+    write_messages(e, s, &area, now);
+    if (area.used == 0)
         return false;
     (void)pqb_channel_stamp(&s->channel, out->data, now);
-    out->len = PQB_DATA_HEADER_LEN + used;
+    out->len = PQB_DATA_HEADER_LEN + area.used;
     out->to = pqb_path_take_destination(&s->path, (uint32_t)out->len);
     return true;
 }

@@ -202,6 +202,10 @@ void pqb_delivery_on_cursor(struct pqb_engine *e, struct pqb_session *s, pqb_tst
 struct pqb_frag_out *pqb_fragments_get(struct pqb_session *s, uint64_t iseq); // or NULL
 struct pqb_frag_out *pqb_fragments_begin(struct pqb_engine *e, struct pqb_session *s,
                                          uint64_t iseq); // NULL: no place; wait
+struct pqb_frame_area { // of a datagram that is being composed: PQB_FRAMES_MAX bytes
+    uint8_t *bytes;
+    size_t used;
+};
 enum pqb_fragments_result {
     PQB_FRAGMENTS_WRITTEN,
     PQB_FRAGMENTS_NO_ROOM,  // in this datagram
@@ -209,10 +213,10 @@ enum pqb_fragments_result {
 };
 enum pqb_fragments_result pqb_fragments_write(struct pqb_engine *e, struct pqb_session *s,
                                               struct pqb_frag_out *f, struct pqb_sent *item,
-                                              uint8_t *frames, size_t *used, pqb_tstamp now);
+                                              struct pqb_frame_area *out, pqb_tstamp now);
 void pqb_fragments_settle(struct pqb_engine *e, struct pqb_session *s); // frees finished transfers
 void pqb_fragments_on_piece(struct pqb_engine *e, struct pqb_session *s,
-                            const struct pqb_frame_frag *f, pqb_tstamp now);
+                            const struct pqb_frame_frag *piece, pqb_tstamp now);
 void pqb_fragments_on_ack(struct pqb_session *s, const struct pqb_frame_frag_a *ack,
                           pqb_tstamp now);
 void pqb_fragments_on_reset(struct pqb_session *s, const struct pqb_frame_frag_reset *reset);

@@ -90,7 +90,7 @@ static void want_again(struct pqb_engine *e, struct pqb_session *s, struct pqb_f
 
 enum pqb_fragments_result pqb_fragments_write(struct pqb_engine *e, struct pqb_session *s,
                                               struct pqb_frag_out *f, struct pqb_sent *item,
-                                              uint8_t *frames, size_t *used, pqb_tstamp now)
+                                              struct pqb_frame_area *out, pqb_tstamp now)
 {
     struct pqb_frame frame;
     size_t written;
@@ -105,10 +105,10 @@ enum pqb_fragments_result pqb_fragments_write(struct pqb_engine *e, struct pqb_s
     index = pqb_frag_out_next(f);
     PQB_ASSERT(index >= 0);
     pqb_frag_out_get(f, (unsigned)index, e->whole.content, &frame);
-    written = pqb_frame_encode(&frame, frames + *used, PQB_FRAMES_MAX - *used);
+    written = pqb_frame_encode(&frame, out->bytes + out->used, PQB_FRAMES_MAX - out->used);
     if (written == 0)
         return PQB_FRAGMENTS_NO_ROOM;
-    *used += written;
+    out->used += written;
     pqb_frag_out_on_sent(f, (unsigned)index);
     pqb_sent_map_on_part_sent(&s->sent, item, PQB_FRAG_LEN, pqb_frag_out_next(f) >= 0, &s->channel,
                               now);
@@ -245,24 +245,41 @@ static void use_whole(struct pqb_engine *e, struct pqb_session *s, struct pqb_re
     pqb_frag_in_done(&s->frag->in, id, &e->reassembly_left);
 }
 
-// A piece of a whole that was handed on. If the writer has it, all is well; if it was refused for
-// now, the acknowledgements were void and the pieces must be collected again.
-static bool is_late_and_settled(struct pqb_engine *e, struct pqb_session *s,
-                                const struct pqb_frame_frag *piece)
+// Takes a piece; one of a whole that was handed on, but that neither the writer has nor the ledger
+// is known to have (it was refused for now, which voids what was acknowledged), is collected anew.
+static enum pqb_frag_verdict take_piece(struct pqb_engine *e, struct pqb_session *s,
+                                        const struct pqb_frame_frag *piece,
+                                        struct pqb_reassembly **whole, pqb_tstamp now)
 {
-    if (is_with_writer(e, s, piece->seq))
-        return true;
-    pqb_frag_in_forget(&s->frag->in, piece->id);
-    return false;
+    struct pqb_frame_frag_reset evicted;
+    enum pqb_frag_verdict verdict =
+        pqb_frag_in_on_piece(&s->frag->in, piece, &e->reassembly_left, whole, &evicted, now);
+
+    if (verdict == PQB_FRAG_LATE && !is_with_writer(e, s, piece->seq)) {
+        pqb_frag_in_forget(&s->frag->in, piece->id);
+        verdict =
+            pqb_frag_in_on_piece(&s->frag->in, piece, &e->reassembly_left, whole, &evicted, now);
+    }
+    if (evicted.id != 0) {
+        pqb_count(e, PQB_COUNTER_FRAG_EVICTED);
+        answer_reset(e, s, evicted.id, evicted.seq);
+    }
+    return verdict;
 }
 
-static void take_piece(struct pqb_engine *e, struct pqb_session *s,
-                       const struct pqb_frame_frag *piece, bool may_repeat, pqb_tstamp now)
+void pqb_fragments_on_piece(struct pqb_engine *e, struct pqb_session *s,
+                            const struct pqb_frame_frag *piece, pqb_tstamp now)
 {
-    struct pqb_frame_frag_reset evicted = {.id = 0};
-    struct pqb_reassembly *whole = NULL;
+    struct pqb_reassembly *whole;
 
-    switch (pqb_frag_in_on_piece(&s->frag->in, piece, &e->reassembly_left, &whole, &evicted, now)) {
+    if (piece->frame != PQB_FRAME_MSG_R) {
+        pqb_count(e, PQB_COUNTER_FRAG_BAD);
+        return;
+    }
+    // What would be refused whole is refused at its first piece.
+    if (!pqb_submit_may_begin(e, s, piece->seq) || !pqb_session_frag_make(e, s))
+        return;
+    switch (take_piece(e, s, piece, &whole, now)) {
     case PQB_FRAG_HELD:
         answer_ranges(e, s, piece->id);
         break;
@@ -271,10 +288,7 @@ static void take_piece(struct pqb_engine *e, struct pqb_session *s,
         use_whole(e, s, whole, now);
         break;
     case PQB_FRAG_LATE:
-        if (is_late_and_settled(e, s, piece))
-            answer_all(e, s, piece);
-        else if (may_repeat)
-            take_piece(e, s, piece, false, now);
+        answer_all(e, s, piece);
         break;
     case PQB_FRAG_BAD:
         pqb_count(e, PQB_COUNTER_FRAG_BAD);
@@ -285,23 +299,6 @@ static void take_piece(struct pqb_engine *e, struct pqb_session *s,
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, piece->seq, PQB_NACK_BUSY, PQB_BUSY_RETRY_MS);
         break;
     }
-    if (evicted.id != 0) {
-        pqb_count(e, PQB_COUNTER_FRAG_EVICTED);
-        answer_reset(e, s, evicted.id, evicted.seq);
-    }
-}
-
-void pqb_fragments_on_piece(struct pqb_engine *e, struct pqb_session *s,
-                            const struct pqb_frame_frag *piece, pqb_tstamp now)
-{
-    if (piece->frame != PQB_FRAME_MSG_R) {
-        pqb_count(e, PQB_COUNTER_FRAG_BAD);
-        return;
-    }
-    // What would be refused whole is refused at its first piece.
-    if (!pqb_submit_may_begin(e, s, piece->seq) || !pqb_session_frag_make(e, s))
-        return;
-    take_piece(e, s, piece, true, now);
 }
 
 void pqb_fragments_expire(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now)
