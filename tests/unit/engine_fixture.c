@@ -1,5 +1,6 @@
 #include "tests/unit/engine_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -355,4 +356,55 @@ unsigned peer_datagrams(const struct peer *p)
     for (size_t i = 0; i < p->g->sent_count; i++)
         count += pqb_addr_is_equal(&p->g->sent[i].to, &p->addr);
     return count;
+}
+
+void peer_ack_all(struct peer *p)
+{
+    struct pqb_frame f;
+    uint64_t cursor = p->cursor;
+
+    for (unsigned i = 0; peer_got(p, PQB_FRAME_ACK_A, i, &f); i++)
+        cursor = PQB_MAX(cursor, f.ack_a.cursor);
+    for (unsigned i = 0; peer_got(p, PQB_FRAME_GAP_N, i, &f); i++)
+        cursor = PQB_MAX(cursor, f.gap_n.to);
+    for (unsigned i = 0; peer_got(p, PQB_FRAME_MSG_N, i, &f); i++)
+        cursor = PQB_MAX(cursor, f.msg_n.iseq);
+    peer_ack(p, cursor);
+    gate_settle(p->g);
+}
+
+void peer_send_many(struct peer *p, uint64_t first, uint64_t last, const char *to)
+{
+    for (uint64_t seq = first; seq <= last; seq++) {
+        char body[32];
+
+        (void)snprintf(body, sizeof(body), "message %d", (int)seq);
+        p->low = seq;
+        peer_msg(p, seq, 0, to, body);
+        if (seq % 32 == 0)
+            gate_settle(p->g);
+    }
+    gate_settle(p->g);
+}
+
+static struct gate the_gate; // large; one test at a time
+
+int gate_begin(void **state)
+{
+    gate_init(&the_gate, 1);
+    *state = &the_gate;
+    return 0;
+}
+
+int gate_begin_two_shards(void **state)
+{
+    gate_init(&the_gate, 2);
+    *state = &the_gate;
+    return 0;
+}
+
+int gate_end(void **state)
+{
+    gate_fini(*state);
+    return 0;
 }

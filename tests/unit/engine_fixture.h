@@ -79,3 +79,14 @@ void peer_ack(struct peer *p, uint64_t cursor);
 bool peer_got(const struct peer *p, enum pqb_frame_type type, unsigned nth, struct pqb_frame *out);
 unsigned peer_got_count(const struct peer *p, enum pqb_frame_type type);
 unsigned peer_datagrams(const struct peer *p); // sent to its address
+
+// Acknowledges everything that was sent to `p` since gate_clear.
+void peer_ack_all(struct peer *p);
+
+// Messages first..last with bodies "message N" to `to`, each with `low` = its seq.
+void peer_send_many(struct peer *p, uint64_t first, uint64_t last, const char *to);
+
+// cmocka's setup and teardown: *state is a gate of one or two shards, not opened yet.
+int gate_begin(void **state);
+int gate_begin_two_shards(void **state);
+int gate_end(void **state);

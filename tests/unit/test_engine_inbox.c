@@ -1,0 +1,369 @@
+// What waits for a recipient: pushes, pages, acknowledgements, retransmission, hints.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/engine_fixture.h"
+
+#define SEC PQB_NS_PER_SEC
+
+static void assert_body(const struct pqb_frame *f, const char *body)
+{
+    assert_int_equal(f->msg_n.body.len, strlen(body));
+    assert_memory_equal(f->msg_n.body.data, body, strlen(body));
+}
+
+static void who_is_absent_gets_a_small_backlog_pushed_at_login(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    gate_clear(g);
+    peer_send_many(&a, 1, 3, "bob");
+    assert_true(peer_got(&a, PQB_FRAME_MSG_A, 0, &f));
+    assert_int_equal(f.msg_a.state, PQB_STATE_STORED);
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_login(&b);
+    assert_int_equal(b.resp.count, 3);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 3);
+    assert_true(peer_got(&b, PQB_FRAME_MSG_N, 2, &f));
+    assert_body(&f, "message 3");
+}
+
+static void a_large_backlog_is_pulled_in_pages(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+    unsigned requests = 0, messages = 0;
+    bool has_more = true;
+
+    g->config.push_max = 10;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    peer_send_many(&a, 1, 95, "bob");
+    fixture_checkpoint(&g->store); // the rest is read from the inbox table
+    peer_send_many(&a, 96, 250, "bob");
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_login(&b);
+    assert_int_equal(b.resp.count, 250);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 0);
+    b.cursor = b.resp.cursor;
+    while (has_more) {
+        gate_clear(g);
+        peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_OFF_R,
+                                             .off_r = {.cursor = b.cursor,
+                                                       .after = b.cursor,
+                                                       .max = 100,
+                                                       .max_bytes = PQB_PAGE_BYTES_MAX}});
+        requests++;
+        gate_pass(g, SEC / 100);
+        assert_true(peer_got(&b, PQB_FRAME_OFF_A, 0, &f));
+        has_more = f.off_a.has_more;
+        for (int i = 0; i < 40 && b.cursor < f.off_a.last; i++) {
+            struct pqb_frame m;
+            const unsigned count = peer_got_count(&b, PQB_FRAME_MSG_N);
+
+            for (unsigned n = 0; n < count && peer_got(&b, PQB_FRAME_MSG_N, n, &m); n++) {
+                if (m.msg_n.iseq != b.cursor + 1)
+                    continue;
+                b.cursor++;
+                messages++;
+            }
+            peer_ack(&b, b.cursor);
+            gate_pass(g, SEC / 10);
+        }
+        assert_int_equal(b.cursor, f.off_a.last);
+    }
+    assert_int_equal(messages, 250);
+    assert_int_equal(requests, 3);
+    assert_int_equal(gate_count(g, PQB_COUNTER_RETRANSMIT_MESSAGES), 0);
+    gate_clear(g);
+    peer_send_many(&a, 251, 251, "bob"); // drained: new ones are pushed
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 1);
+}
+
+static void while_a_backlog_is_pulled_arrivals_are_only_announced(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    g->config.push_max = 2;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    peer_send_many(&a, 1, 3, "bob");
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_login(&b);
+    gate_clear(g);
+    peer_send_many(&a, 4, 4, "bob");
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 0);
+    assert_true(peer_got(&b, PQB_FRAME_OFF_N, 0, &f));
+    assert_int_equal(f.off_n.head, b.resp.head + 1);
+}
+
+static void a_page_alone_acknowledges_nothing(void **state)
+{
+    struct gate *g = *state;
+    const struct pqb_frame off = {.type = PQB_FRAME_OFF_R,
+                                  .off_r = {.max = 10, .max_bytes = PQB_PAGE_BYTES_MAX}};
+
+    g->config.push_max = 2;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    peer_send_many(&a, 1, 5, "bob");
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_login(&b);
+    gate_clear(g);
+    peer_send_one(&b, off);
+    peer_send_one(&b, off);
+    gate_settle(g);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    peer_login(&again);
+    assert_int_equal(again.resp.count, 5);
+    assert_int_equal(again.resp.cursor, b.resp.cursor);
+}
+
+static void an_ack_range_stops_retransmission_but_acknowledges_nothing(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f = {.type = PQB_FRAME_ACK_R};
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    gate_clear(g);
+    peer_send_many(&a, 1, 2, "bob");
+    f.ack_r.cursor = b.cursor;
+    f.ack_r.received.count = 1;
+    f.ack_r.received.at[0] = (struct pqb_range){b.cursor + 2, b.cursor + 2};
+    peer_send_one(&b, f);
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_ACK_N), 0);
+    gate_clear(g);
+    gate_pass(g, 3 * SEC);
+    assert_true(peer_got_count(&b, PQB_FRAME_MSG_N) > 0);
+    for (unsigned i = 0; peer_got(&b, PQB_FRAME_MSG_N, i, &f); i++)
+        assert_int_equal(f.msg_n.iseq, b.cursor + 1);
+    struct peer again = peer_make(g, "bob", "phone", 3); // 2 was only in memory
+    again.cursor = b.cursor;
+    peer_login(&again);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_MSG_N), 2);
+}
+
+static void a_cursor_above_the_head_is_refused(void **state)
+{
+    struct gate *g = *state;
+
+    gate_open(g);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    gate_clear(g);
+    peer_ack(&b, b.cursor + 1);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_ACK_CURSOR_ABOVE_HEAD), 1);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_ACK_A), 0);
+}
+
+static void a_cursor_above_the_head_at_login_begins_a_new_generation(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    again.cursor = b.cursor + 1000;
+    peer_login(&again);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_ROLLBACK), 1);
+    assert_true(peer_got(&again, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.reason, PQB_GAP_GENERATION);
+    assert_int_equal(f.gap_n.from, again.cursor + 1);
+    peer_ack_all(&again);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    peer_msg(&a, 1, 0, "bob", "after it");
+    gate_settle(g);
+    assert_true(peer_got(&again, PQB_FRAME_MSG_N, 0, &f));
+    assert_int_equal(f.msg_n.iseq, again.cursor + 1);
+}
+
+static void an_unacknowledged_message_is_sent_again(void **state)
+{
+    struct gate *g = *state;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 1);
+    gate_pass(g, 5 * SEC);
+    assert_true(peer_got_count(&b, PQB_FRAME_MSG_N) >= 2);
+    assert_true(gate_count(g, PQB_COUNTER_RETRANSMIT_MESSAGES) >= 1);
+    peer_ack_all(&b);
+    gate_clear(g);
+    gate_pass(g, 10 * SEC);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 0);
+}
+
+static void giving_up_closes_the_session_and_keeps_the_message(void **state)
+{
+    struct gate *g = *state;
+
+    g->config.idle_ns = 3600 * SEC;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    peer_ack_all(&a);
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_pass(g, 1800 * SEC);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_GAVE_UP), 1);
+    gate_clear(g);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    again.cursor = b.cursor;
+    peer_login(&again);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_MSG_N), 1);
+}
+
+static void closing_the_last_session_tells_senders_what_is_stored(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
+    gate_settle(g);
+    assert_true(peer_got(&a, PQB_FRAME_ACK_N, 0, &f));
+    assert_int_equal(f.ack_n.state, PQB_STATE_STORED);
+    assert_int_equal(f.ack_n.seqs.at[0].first, 1);
+}
+
+static void what_became_of_a_message_can_be_asked_by_its_receipt(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f, stat = {.type = PQB_FRAME_STAT_R, .stat_r = {.seq = 1, .to = {"bob", 3}}};
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    assert_true(peer_got(&a, PQB_FRAME_MSG_A, 0, &f));
+    stat.stat_r.has_receipt = true;
+    memcpy(stat.stat_r.receipt, f.msg_a.receipt, PQB_RECEIPT_LEN);
+    peer_send_one(&a, stat);
+    gate_settle(g);
+    assert_true(peer_got(&a, PQB_FRAME_STAT_A, 0, &f));
+    assert_int_equal(f.stat_a.state, PQB_STATE_STORED);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    gate_clear(g);
+    peer_send_one(&a, stat);
+    gate_settle(g);
+    assert_true(peer_got(&a, PQB_FRAME_STAT_A, 0, &f));
+    assert_int_equal(f.stat_a.state, PQB_STATE_DELIVERED);
+}
+
+static void a_crash_loses_nothing_that_was_accepted(void **state)
+{
+    struct gate *g = *state;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    gate_clear(g);
+    peer_send_many(&a, 1, 20, "bob");
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_MSG_A), 20);
+    gate_crash(g);
+    gate_clear(g);
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_login(&b);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 20);
+}
+
+static void frames_to_one_peer_share_datagrams(void **state)
+{
+    struct gate *g = *state;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    gate_clear(g);
+    peer_send_many(&a, 1, 10, "bob");
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 10);
+    assert_int_equal(peer_datagrams(&b), 1);
+    assert_int_equal(peer_datagrams(&a), 1);
+}
+
+static void an_address_moves_only_after_it_is_proved(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    const struct pqb_addr old = b.addr;
+    gate_clear(g);
+    b.addr.port = 77;
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 1}});
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    assert_true(peer_got(&b, PQB_FRAME_PATH_CHALLENGE, 0, &f));
+    for (size_t i = 0; i < g->sent_count; i++) {
+        const struct pqb_transmit *t = &g->sent[i];
+
+        if (pqb_addr_is_equal(&t->to, &b.addr))
+            assert_true(t->len <= 60); // the challenge and nothing else
+    }
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 1);
+    gate_clear(g);
+    f.type = PQB_FRAME_PATH_RESPONSE;
+    peer_send_one(&b, f);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_PATH_MOVED), 1);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 1); // again, to the new address
+    for (size_t i = 0; i < g->sent_count; i++)
+        assert_false(pqb_addr_is_equal(&g->sent[i].to, &old));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, gate_begin, gate_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(who_is_absent_gets_a_small_backlog_pushed_at_login),
+        CASE(a_large_backlog_is_pulled_in_pages),
+        CASE(while_a_backlog_is_pulled_arrivals_are_only_announced),
+        CASE(a_page_alone_acknowledges_nothing),
+        CASE(an_ack_range_stops_retransmission_but_acknowledges_nothing),
+        CASE(a_cursor_above_the_head_is_refused),
+        CASE(a_cursor_above_the_head_at_login_begins_a_new_generation),
+        CASE(an_unacknowledged_message_is_sent_again),
+        CASE(giving_up_closes_the_session_and_keeps_the_message),
+        CASE(closing_the_last_session_tells_senders_what_is_stored),
+        CASE(what_became_of_a_message_can_be_asked_by_its_receipt),
+        CASE(a_crash_loses_nothing_that_was_accepted),
+        CASE(frames_to_one_peer_share_datagrams),
+        CASE(an_address_moves_only_after_it_is_proved),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,241 @@
+// Logins: INIT, cookies, RESP, the first datagram, limits, the end of a session.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/engine_fixture.h"
+
+#define SEC PQB_NS_PER_SEC
+
+static void a_login_takes_init_resp_and_a_first_datagram(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+
+    gate_open(g);
+    a.init_id = 5;
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&a));
+    assert_int_equal(a.resp.epoch, 0);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_OPENED), 0);
+    peer_send_one(&a, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 9}});
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_OPENED), 0);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_OPENED), 1);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_PONG), 1);
+}
+
+static void a_repeated_init_gets_the_identical_resp(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+
+    gate_open(g);
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    assert_int_equal(g->sent_count, 2);
+    assert_int_equal(g->sent[0].len, g->sent[1].len);
+    assert_memory_equal(g->sent[0].data, g->sent[1].data, g->sent[0].len);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_REPEATED), 1);
+}
+
+static void a_new_device_is_told_where_it_starts_and_then_pushed_to(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_make(g, "bob", "phone", 2); // a name that nobody has mentioned
+    peer_login(&b);
+    assert_int_equal(b.resp.cursor, 0);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_GAP_N), 0);
+    assert_true(peer_got(&b, PQB_FRAME_ACK_A, 0, &f));
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    const uint64_t start = f.ack_a.cursor;
+    assert_true(peer_got(&b, PQB_FRAME_MSG_N, 0, &f));
+    assert_int_equal(f.msg_n.iseq, start + 1);
+}
+
+static void a_half_open_login_expires(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+
+    gate_open(g);
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&a));
+    gate_pass(g, 11 * SEC);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_EXPIRED), 1);
+    gate_clear(g);
+    peer_send_one(&a, (struct pqb_frame){.type = PQB_FRAME_PING});
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_RESET_SENT), 1);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 0);
+}
+
+static void an_unknown_connection_id_is_answered_by_a_reset_that_proves_itself(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_reset reset;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    gate_crash(g);
+    gate_clear(g);
+    peer_msg(&a, 1, 0, "bob", "a body long enough to be answered");
+    gate_settle(g);
+    assert_int_equal(g->sent_count, 1);
+    assert_int_equal(pqb_reset_decode(g->sent[0].data, g->sent[0].len, &reset), PQB_VERDICT_OK);
+    assert_int_equal(reset.cid, a.cid);
+    assert_memory_equal(reset.token, a.resp.reset_token, PQB_RESET_LEN);
+}
+
+static void the_cookie_is_asked_for_when_always_on(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+    struct pqb_retry retry;
+
+    g->config.retry = PQB_RETRY_ALWAYS;
+    gate_open(g);
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    assert_int_equal(g->sent_count, 1);
+    assert_int_equal(pqb_retry_decode(g->sent[0].data, g->sent[0].len, &retry), PQB_VERDICT_OK);
+    peer_send_init(&a, retry.cookie);
+    gate_settle(g);
+    assert_true(peer_take_resp(&a));
+    struct peer b = peer_make(g, "bob", "phone", 2); // the same cookie from elsewhere
+    b.init_id = a.init_id;
+    gate_clear(g);
+    peer_send_init(&b, retry.cookie);
+    gate_settle(g);
+    assert_false(peer_take_resp(&b));
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_COOKIE_BAD), 1);
+}
+
+static void the_cookie_is_asked_for_from_half_of_the_half_open_limit_on(void **state)
+{
+    struct gate *g = *state;
+
+    g->config.half_open_max = 4;
+    gate_open(g);
+    for (uint16_t i = 0; i < 3; i++) {
+        struct peer a = peer_make(g, "alice", "phone", (uint16_t)(i + 1));
+
+        peer_send_init(&a, NULL);
+        gate_settle(g);
+        assert_int_equal(peer_take_resp(&a), i < 2);
+    }
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 1);
+}
+
+static void a_refused_token_meets_silence(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+
+    gate_open(g);
+    g->is_login_refused = true;
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    assert_int_equal(g->sent_count, 0);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_REFUSED), 1);
+}
+
+static void a_second_login_of_a_device_kicks_the_first(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_make(g, "alice", "phone", 2);
+    peer_login(&b);
+    assert_true(peer_got(&a, PQB_FRAME_KICK, 0, &f));
+    assert_int_equal(f.kick.reason, PQB_KICK_REPLACED);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), 1);
+    assert_int_equal(b.resp.epoch, a.epoch);
+}
+
+static void two_copies_of_a_device_that_kick_each_other_are_slowed_down(void **state)
+{
+    struct gate *g = *state;
+    uint64_t opened;
+
+    gate_open(g);
+    for (uint16_t i = 0; i < 20; i++) {
+        struct peer a = peer_make(g, "alice", "phone", (uint16_t)(i + 1));
+
+        peer_send_init(&a, NULL);
+        gate_settle(g);
+        if (peer_take_resp(&a))
+            peer_send_one(&a, (struct pqb_frame){.type = PQB_FRAME_PING});
+        gate_settle(g);
+    }
+    opened = gate_count(g, PQB_COUNTER_SESSION_OPENED);
+    assert_true(opened >= 5 && opened <= 8);
+    assert_true(gate_count(g, PQB_COUNTER_LOGIN_BUSY_FLAPPING) > 0);
+}
+
+static void sessions_beyond_the_limit_are_put_off(void **state)
+{
+    struct gate *g = *state;
+
+    g->config.sessions_max = 1;
+    gate_open(g);
+    (void)peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_send_init(&b, NULL);
+    gate_settle(g);
+    assert_false(peer_take_resp(&b));
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_BUSY_SESSIONS), 1);
+    struct peer again = peer_make(g, "alice", "phone", 3); // takes the place of the first
+    peer_login(&again);
+}
+
+static void a_silent_session_ends(void **state)
+{
+    struct gate *g = *state;
+
+    gate_open(g);
+    (void)peer_ready(g, "alice", "phone", 1);
+    gate_pass(g, g->config.idle_ns - SEC);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), 1);
+    gate_pass(g, 2 * SEC);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), 0);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_IDLE), 1);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, gate_begin, gate_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_login_takes_init_resp_and_a_first_datagram),
+        CASE(a_repeated_init_gets_the_identical_resp),
+        CASE(a_new_device_is_told_where_it_starts_and_then_pushed_to),
+        CASE(a_half_open_login_expires),
+        CASE(an_unknown_connection_id_is_answered_by_a_reset_that_proves_itself),
+        CASE(the_cookie_is_asked_for_when_always_on),
+        CASE(the_cookie_is_asked_for_from_half_of_the_half_open_limit_on),
+        CASE(a_refused_token_meets_silence),
+        CASE(a_second_login_of_a_device_kicks_the_first),
+        CASE(two_copies_of_a_device_that_kick_each_other_are_slowed_down),
+        CASE(sessions_beyond_the_limit_are_put_off),
+        CASE(a_silent_session_ends),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
