@@ -193,6 +193,90 @@ static void a_cursor_above_the_head_at_login_begins_a_new_generation(void **stat
     assert_int_equal(f.msg_n.iseq, again.cursor + 1);
 }
 
+static void what_expired_is_told_by_a_gap_and_acknowledged_like_a_message(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    g->store.config.retention_ms = 60000;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
+    peer_send_many(&a, 1, 3, "bob");
+    gate_pass(g, 61 * SEC);
+    fixture_checkpoint(&g->store);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    again.cursor = b.cursor;
+    gate_clear(g);
+    peer_login(&again);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_MSG_N), 0);
+    assert_true(peer_got(&again, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.from, b.cursor + 1);
+    assert_int_equal(f.gap_n.to, b.cursor + 3);
+    assert_int_equal(f.gap_n.reason, PQB_GAP_EXPIRED);
+    peer_ack_all(&again);
+    gate_clear(g);
+    gate_pass(g, 10 * SEC);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_GAP_N), 0);
+}
+
+static void what_expires_while_it_is_pushed_turns_into_a_gap(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    g->store.config.retention_ms = 2000;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    peer_send_many(&a, 1, 2, "bob");
+    gate_pass(g, 4 * SEC);
+    fixture_checkpoint(&g->store);
+    gate_clear(g);
+    gate_pass(g, 20 * SEC);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 0);
+    assert_true(peer_got(&b, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.from, b.cursor + 1);
+    assert_int_equal(f.gap_n.reason, PQB_GAP_EXPIRED);
+}
+
+static void two_devices_of_a_user_see_one_order(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f, same;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer c = peer_ready(g, "carol", "phone", 2);
+    struct peer one = peer_ready(g, "bob", "phone", 3);
+    struct peer two = peer_ready(g, "bob", "desk", 4);
+    peer_ack_all(&one);
+    peer_ack_all(&two);
+    gate_clear(g);
+    for (uint64_t seq = 1; seq <= 5; seq++) {
+        peer_msg(&a, seq, 0, "bob", "from alice");
+        peer_msg(&c, seq, 0, "bob", "from carol");
+    }
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&one, PQB_FRAME_MSG_N), 10);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_true(peer_got(&one, PQB_FRAME_MSG_N, i, &f));
+        assert_true(peer_got(&two, PQB_FRAME_MSG_N, i, &same));
+        assert_int_equal(f.msg_n.iseq, same.msg_n.iseq);
+        assert_memory_equal(f.msg_n.body.data, same.msg_n.body.data, f.msg_n.body.len);
+    }
+    peer_ack_all(&one); // delivered once, by whichever device is first
+    assert_true(peer_got(&a, PQB_FRAME_ACK_N, 0, &f));
+    gate_clear(g);
+    two.cursor = one.cursor;
+    peer_ack(&two, one.cursor);
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_ACK_N), 0);
+}
+
 static void an_unacknowledged_message_is_sent_again(void **state)
 {
     struct gate *g = *state;
@@ -356,6 +440,9 @@ int main(void)
         CASE(an_ack_range_stops_retransmission_but_acknowledges_nothing),
         CASE(a_cursor_above_the_head_is_refused),
         CASE(a_cursor_above_the_head_at_login_begins_a_new_generation),
+        CASE(what_expired_is_told_by_a_gap_and_acknowledged_like_a_message),
+        CASE(what_expires_while_it_is_pushed_turns_into_a_gap),
+        CASE(two_devices_of_a_user_see_one_order),
         CASE(an_unacknowledged_message_is_sent_again),
         CASE(giving_up_closes_the_session_and_keeps_the_message),
         CASE(closing_the_last_session_tells_senders_what_is_stored),
