@@ -394,8 +394,10 @@ static void stop(struct pqb_daemon *d)
     close_sockets(d);
     pqb_daemon_loop_fini(d);
     pqb_stats_page_destroy(d->page, pqb_os_wall());
-    for (uint32_t i = 0; i < d->mailbox_count; i++)
+    for (uint32_t i = 0; i < d->mailbox_count; i++) {
+        pqb_shard_discard(&d->mailboxes[i]); // other shards may have posted to the last
         pqb_mailbox_fini(&d->mailboxes[i]);
+    }
     while (d->has_home && pqb_mailbox_take(&d->home) != NULL)
         ; // calls whose owners are gone
     if (d->has_home)

@@ -26,7 +26,8 @@ enum pqb_daemon_signal {
 struct pqb_reload {
     struct pqb_chain chain;
     bool is_under_way;
-    bool is_wanted; // another SIGHUP came meanwhile
+    bool is_wanted;  // another SIGHUP came meanwhile
+    bool is_blocked; // a shard's mailbox was full; the next tick goes on from there
     struct pqb_tokens *old_tokens;
 };
 

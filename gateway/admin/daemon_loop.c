@@ -57,6 +57,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         column[PQB_PROCESS_CPU_US] = us_of(&usage.ru_utime) + us_of(&usage.ru_stime);
     pqb_stats_page_heartbeat(d->page, pqb_os_now(&d->now));
+    if (d->reload.is_blocked) {
+        d->reload.is_blocked = false;
+        pqb_chain_start(&d->reload.chain, d->mailboxes, d->reload.chain.at, d->shard_count,
+                        &d->home);
+    }
 }
 
 static void on_letters(evutil_socket_t fd, short what, void *arg)
@@ -93,8 +98,7 @@ static void settings_done(struct pqb_chain *chain)
     struct pqb_daemon *d = chain->ctx;
 
     if (chain->is_failed) {
-        // A shard too busy to take a letter: the settings still reach it, a little later.
-        pqb_chain_start(chain, d->mailboxes, chain->at, d->shard_count, &d->home);
+        d->reload.is_blocked = true;
         return;
     }
     d->reload.is_under_way = false;

@@ -16,6 +16,7 @@ int pqb_mailbox_init(struct pqb_mailbox *m, size_t capacity)
     if (err != PQB_OK)
         return err;
     atomic_init(&m->is_signalled, false);
+    atomic_init(&m->is_closed, false);
     m->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (m->fd >= 0)
         return PQB_OK;
@@ -49,6 +50,17 @@ bool pqb_mailbox_post(struct pqb_mailbox *m, void *item)
         return false;
     pqb_mailbox_wake(m);
     return true;
+}
+
+void pqb_mailbox_close(struct pqb_mailbox *m)
+{
+    atomic_store(&m->is_closed, true);
+    pqb_mailbox_wake(m);
+}
+
+bool pqb_mailbox_is_closed(const struct pqb_mailbox *m)
+{
+    return atomic_load(&m->is_closed);
 }
 
 void pqb_mailbox_clear(struct pqb_mailbox *m)

@@ -44,7 +44,6 @@ struct pqb_shard {
     struct event *letters, *timer;
     bool has_input[PQB_SHARD_SOCKETS_MAX];
     bool is_blocked; // a socket is full; its `writable` event is pending
-    bool is_stopping;
 
     pthread_t thread;
     bool is_started;
@@ -274,8 +273,9 @@ static void sleep_until(struct pqb_shard *s, pqb_tstamp deadline)
 static void *run(void *arg)
 {
     struct pqb_shard *s = arg;
+    const struct pqb_mailbox *box = &s->config.mailboxes[s->config.index];
 
-    while (!s->is_stopping) {
+    while (!pqb_mailbox_is_closed(box)) {
         pqb_tstamp deadline, end;
 
         end = pqb_os_now(&s->now);
@@ -286,8 +286,7 @@ static void *run(void *arg)
         s->config.io_counters[PQB_IO_TURNS]++;
         s->config.io_counters[PQB_IO_BUSY_NS] += end - s->now;
         pqb_stats_page_turn_end(s->config.page, s->config.column);
-        if (!s->is_stopping)
-            sleep_until(s, deadline);
+        sleep_until(s, deadline); // closing the mailbox wakes it
     }
     return NULL;
 }
@@ -388,34 +387,20 @@ int pqb_shard_start(struct pqb_shard *s)
     return PQB_OK;
 }
 
-static void stop_loop(struct pqb_call *call, struct pqb_shard *s, struct pqb_engine *engine,
-                      pqb_tstamp now)
-{
-    (void)call;
-    (void)engine;
-    (void)now;
-    s->is_stopping = true;
-}
-
 void pqb_shard_stop(struct pqb_shard *s)
 {
-    struct pqb_call call = {.letter = {PQB_LETTER_CALL}, .run = stop_loop};
-    const struct timespec pause = {.tv_nsec = 1000000};
-
     if (!s->is_started)
         return;
-    while (!pqb_shard_call(&s->config.mailboxes[s->config.index], &call))
-        (void)nanosleep(&pause, NULL); // full: the shard is emptying it
+    pqb_mailbox_close(&s->config.mailboxes[s->config.index]);
     PQB_ASSERT(pthread_join(s->thread, NULL) == 0);
     s->is_started = false;
 }
 
-// Other shards may have posted after the loop ended.
-static void discard_letters(struct pqb_shard *s)
+void pqb_shard_discard(struct pqb_mailbox *mailbox)
 {
     struct pqb_letter *letter;
 
-    while ((letter = pqb_mailbox_take(&s->config.mailboxes[s->config.index])) != NULL) {
+    while ((letter = pqb_mailbox_take(mailbox)) != NULL) {
         if (letter->type == PQB_LETTER_MAIL)
             free(PQB_CONTAINER_OF(letter, struct mail, letter));
     }
@@ -426,7 +411,6 @@ void pqb_shard_destroy(struct pqb_shard *s)
     if (s == NULL)
         return;
     PQB_ASSERT(!s->is_started);
-    discard_letters(s);
     pqb_engine_destroy(s->engine);
     for (size_t i = 0; i < s->config.socket_count; i++) {
         if (s->readable[i] != NULL)

@@ -62,6 +62,9 @@ PQB_MUST_USE int pqb_shard_start(struct pqb_shard *s);
 void pqb_shard_stop(struct pqb_shard *s);
 void pqb_shard_destroy(struct pqb_shard *s); // stopped; NULL is fine
 
+// Empties the mailbox of a shard that is gone; calls stay their owners'.
+void pqb_shard_discard(struct pqb_mailbox *mailbox);
+
 // false: the mailbox is full, the call was not made.
 PQB_MUST_USE bool pqb_shard_call(struct pqb_mailbox *mailbox, struct pqb_call *call);
 

@@ -72,6 +72,25 @@ static void a_full_box_refuses_and_a_wake_needs_no_letter(void **state)
     pqb_mailbox_fini(&m);
 }
 
+static void closing_wakes_the_owner_of_a_full_box(void **state)
+{
+    struct pqb_mailbox m;
+    int letter;
+
+    (void)state;
+    assert_int_equal(pqb_mailbox_init(&m, 2), PQB_OK);
+    assert_true(pqb_mailbox_post(&m, &letter));
+    assert_true(pqb_mailbox_post(&m, &letter));
+    pqb_mailbox_clear(&m);
+    assert_false(pqb_mailbox_is_closed(&m));
+    pqb_mailbox_close(&m);
+    assert_int_equal(is_readable(&m), 1);
+    assert_true(pqb_mailbox_is_closed(&m));
+    assert_non_null(pqb_mailbox_take(&m));
+    assert_non_null(pqb_mailbox_take(&m));
+    pqb_mailbox_fini(&m);
+}
+
 #define PRODUCERS 3
 #define LETTERS   20000
 
@@ -115,6 +134,7 @@ int main(void)
         cmocka_unit_test(letters_come_out_in_order_and_wake_once),
         cmocka_unit_test(a_letter_after_clearing_wakes_again),
         cmocka_unit_test(a_full_box_refuses_and_a_wake_needs_no_letter),
+        cmocka_unit_test(closing_wakes_the_owner_of_a_full_box),
         cmocka_unit_test(no_wake_up_is_lost_between_threads),
     };
 
