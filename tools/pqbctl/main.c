@@ -37,13 +37,19 @@ static void print_help(void)
            "a refusal or no gateway, 2 wrong use.\n");
 }
 
+static bool takes_value(const char *word)
+{
+    return strcmp(word, "--data") == 0 || strcmp(word, "--control") == 0 ||
+           strcmp(word, "--stats") == 0;
+}
+
 // Index of the command's name: the first word that is neither an option nor an option's value.
 static int find_command(int argc, char **argv)
 {
     int at = 1;
 
     while (at < argc && strncmp(argv[at], "--", 2) == 0)
-        at += strchr(argv[at], '=') != NULL ? 1 : 2;
+        at += takes_value(argv[at]) ? 2 : 1;
     return at;
 }
 
