@@ -62,6 +62,7 @@ struct pqb_engine {
     uint64_t request_bytes;
     size_t reassembly_left; // bytes
     uint32_t hints_left;    // this turn
+    uint32_t lookups;       // with the writer
     bool is_view_open;
     bool is_tail_current; // the journal was read to its end once: arrivals are news now
     bool is_draining;
@@ -92,9 +93,10 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
                        size_t len, bool is_mail, pqb_tstamp now);
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
                        const uint8_t *data, size_t len);
-void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
+void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r);
 void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
-void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r);
+void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
+void pqb_login_ask_rollback(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now);
 void pqb_login_expire(struct pqb_engine *e, pqb_tstamp now);
 
 // datagrams.c: what a datagram is for; RESET.

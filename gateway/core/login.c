@@ -15,6 +15,8 @@
 #define DRAIN_RETRY_MS    5000
 #define SESSIONS_RETRY_MS 5000
 #define CID_TRIES         64
+#define LOOKUPS_MAX       256 // with the writer at once: logins leave slots to messages
+#define ROLLBACK_RETRY_NS (50 * PQB_NS_PER_MS)
 
 static void send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
                       uint64_t retry_after_ms, enum pqb_counter counter)
@@ -109,6 +111,10 @@ static bool is_admitted(struct pqb_engine *e, const struct pqb_addr *from,
                   PQB_COUNTER_LOGIN_BUSY_FLAPPING);
         return false;
     }
+    if (e->lookups >= LOOKUPS_MAX) {
+        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+        return false;
+    }
     if (e->half_open.count >= e->config.half_open_max) {
         send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_HALF_OPEN);
         return false;
@@ -160,10 +166,12 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
     r = pqb_engine_request(e, PQB_OP_LOOKUP, NULL, 0);
     if (r)
         fill_names(r, h);
-    if (!pqb_engine_submit(e, r)) {
-        pqb_half_open_table_remove(&e->half_open, h);
-        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+    if (pqb_engine_submit(e, r)) {
+        e->lookups++;
+        return;
     }
+    pqb_half_open_table_remove(&e->half_open, h);
+    send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
 }
 
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
@@ -242,13 +250,14 @@ static void build_resp(struct pqb_engine *e, struct pqb_half_open *h, const stru
     h->is_pull = resp->count > resp->push_max;
 }
 
-void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now)
+void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r)
 {
     struct pqb_half_open *h = pqb_half_open_table_get(&e->half_open, r->tag[0]);
     struct pqb_resp resp;
     uint8_t bytes[PQB_DATAGRAM_MAX];
 
-    (void)now;
+    PQB_ASSERT(e->lookups > 0);
+    e->lookups--;
     if (!h || h->stage != PQB_LOGIN_LOOKUP)
         return; // expired meanwhile
     if (r->result != PQB_RESULT_DONE && r->result != PQB_RESULT_UNKNOWN) {
@@ -340,21 +349,29 @@ static struct pqb_user *make_user(struct pqb_engine *e, const struct pqb_half_op
     return u;
 }
 
-static void ask_rollback(struct pqb_engine *e, struct pqb_session *s, uint64_t cursor,
-                         pqb_tstamp now)
+void pqb_login_ask_rollback(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now)
 {
     struct pqb_request *r = pqb_engine_request(e, PQB_OP_ROLLBACK, s, 0);
 
+    PQB_ASSERT(s->is_rolling_back && !s->is_cursor_busy);
+    if (r)
+        r->cursor = s->rollback_cursor;
+    s->is_cursor_busy = pqb_engine_submit(e, r);
+    s->retry_at = s->is_cursor_busy ? PQB_NEVER : pqb_tstamp_add(now, ROLLBACK_RETRY_NS);
+}
+
+// The client has taken what the store does not have: the store is the older one.
+static void begin_rollback(struct pqb_engine *e, struct pqb_session *s, uint64_t cursor,
+                           pqb_tstamp now)
+{
     pqb_count(e, PQB_COUNTER_LOGIN_ROLLBACK);
     pqb_engine_log(e, PQB_LOG_ERROR, now,
                    "login proves a rollback of the store uid=%" PRIu64 " cursor=%" PRIu64
                    " head=%" PRIu64,
                    s->user->uid, cursor, s->user->head);
-    if (r) {
-        r->cursor = cursor;
-        r->tag[1] = cursor;
-    }
-    s->is_rolling_back = pqb_engine_submit(e, r);
+    s->is_rolling_back = true;
+    s->rollback_cursor = cursor;
+    pqb_login_ask_rollback(e, s, now);
 }
 
 static void start_session(struct pqb_engine *e, struct pqb_session *s,
@@ -374,7 +391,7 @@ static void start_session(struct pqb_engine *e, struct pqb_session *s,
     if (s->cursor > h->preview_cursor)
         pqb_ack_answer(e, s); // the client steps there before anything is sent from there on
     if (h->cursor > s->user->head)
-        ask_rollback(e, s, h->cursor, now);
+        begin_rollback(e, s, h->cursor, now);
     else
         pqb_ack_request(e, s, now);
 }
@@ -464,23 +481,27 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
     replay_held(e, &held, cid, now);
 }
 
-void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r)
+void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now)
 {
     struct pqb_session *s = pqb_session_get(e, r->tag[0]);
 
-    if (!s || !s->is_rolling_back)
+    if (!s)
         return;
-    s->is_rolling_back = false;
-    if (r->result == PQB_RESULT_DONE) {
-        update_user(s->user, &r->user_state);
-        // The client is where it says; the jump to the new generation is told by a gap.
-        if (r->tag[1] <= s->user->head && r->tag[1] > s->cursor) {
-            s->cursor = s->queued_upto = r->tag[1];
-            if (s->allowed_upto != UINT64_MAX)
-                s->allowed_upto = PQB_MAX(s->allowed_upto, s->cursor);
-        }
-    }
+    PQB_ASSERT(s->is_rolling_back && s->is_cursor_busy);
+    s->is_cursor_busy = false;
     pqb_session_touch(e, s);
+    if (r->result != PQB_RESULT_DONE) { // nothing may be pushed before it is made
+        s->retry_at = pqb_tstamp_add(now, ROLLBACK_RETRY_NS);
+        return;
+    }
+    s->is_rolling_back = false;
+    update_user(s->user, &r->user_state);
+    // The client is where it says; the jump to the new generation is told by a gap.
+    if (s->rollback_cursor <= s->user->head && s->rollback_cursor > s->cursor) {
+        s->cursor = s->queued_upto = s->rollback_cursor;
+        if (s->allowed_upto != UINT64_MAX)
+            s->allowed_upto = PQB_MAX(s->allowed_upto, s->cursor);
+    }
 }
 
 void pqb_login_expire(struct pqb_engine *e, pqb_tstamp now)

@@ -38,13 +38,13 @@ static void on_borrowed(struct pqb_engine *e, const struct pqb_request *r, pqb_t
 {
     switch (r->op) {
     case PQB_OP_LOOKUP:
-        pqb_login_on_lookup(e, r, now);
+        pqb_login_on_lookup(e, r);
         break;
     case PQB_OP_LOGIN:
         pqb_login_on_registered(e, r, now);
         break;
     case PQB_OP_ROLLBACK:
-        pqb_login_on_rollback(e, r);
+        pqb_login_on_rollback(e, r, now);
         break;
     case PQB_OP_CURSOR:
         pqb_ack_on_completed(e, r, now);

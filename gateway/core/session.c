@@ -214,7 +214,10 @@ void pqb_session_on_timeout(struct pqb_engine *e, struct pqb_session *s, pqb_tst
     pqb_submit_expire_holds(e, s, now);
     if (s->retry_at <= now) {
         s->retry_at = PQB_NEVER;
-        pqb_ack_request(e, s, now);
+        if (s->is_rolling_back)
+            pqb_login_ask_rollback(e, s, now);
+        else
+            pqb_ack_request(e, s, now);
     }
     pqb_session_touch(e, s);
 }

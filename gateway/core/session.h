@@ -49,20 +49,21 @@ struct pqb_session {
     pqb_tstamp created_at;
     pqb_tstamp retry_at; // a cursor request found no slot; PQB_NEVER: none waits
     struct pqb_rate logins, messages;
-    uint64_t low;            // highest `low` the client has told
-    uint64_t cursor;         // acknowledged by the client
-    uint64_t cursor_durable; // and committed
-    uint64_t queued_upto;    // positions <= it have entered `sent` or are done
-    uint64_t allowed_upto;   // positions that pages have granted; UINT64_MAX: push
-    uint64_t off_after;      // of the off:R that waits for its answer
-    pqb_tstamp off_n_at;     // no off:N before it
+    uint64_t low;             // highest `low` the client has told
+    uint64_t cursor;          // acknowledged by the client
+    uint64_t cursor_durable;  // and committed
+    uint64_t queued_upto;     // positions <= it have entered `sent` or are done
+    uint64_t allowed_upto;    // positions that pages have granted; UINT64_MAX: push
+    uint64_t rollback_cursor; // what the client says it took, while a new generation is made
+    uint64_t off_after;       // of the off:R that waits for its answer
+    pqb_tstamp off_n_at;      // no off:N before it
     uint32_t off_max_bytes;
     uint16_t off_max; // 0: no off:R waits
     uint32_t devno, epoch;
     uint32_t frag_id; // last one used
     float jitter;     // in [0, 1), of the retransmission timer
     uint8_t hold_count, op_count;
-    bool is_cursor_busy;  // a cursor request is with the writer
+    bool is_cursor_busy;  // a cursor or rollback request is with the writer
     bool is_rolling_back; // a new generation is being made; nothing is pushed meanwhile
     bool is_blocked;      // messages wait for the congestion window or the pacing
     bool has_news;        // the head moved while the backlog is pulled

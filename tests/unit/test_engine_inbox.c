@@ -193,6 +193,34 @@ static void a_cursor_above_the_head_at_login_begins_a_new_generation(void **stat
     assert_int_equal(f.msg_n.iseq, again.cursor + 1);
 }
 
+static void a_new_generation_that_cannot_be_made_at_once_is_asked_for_again(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    again.cursor = b.cursor + 1000;
+    peer_send_init(&again, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&again));
+    peer_send_one(&again, (struct pqb_frame){.type = PQB_FRAME_PING});
+    gate_turn(g);
+    fixture_settle(&g->store);
+    g->store.fail_step = "batch.commit";
+    g->store.fail_errno = 12; // ENOMEM: the batch is given up, the store goes on
+    g->store.asked = 0;
+    g->store.fail_after = 1;
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_GAP_N), 0);
+    gate_pass(g, SEC);
+    assert_true(peer_got(&again, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.from, again.cursor + 1);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_ROLLBACK), 1);
+}
+
 static void what_expired_is_told_by_a_gap_and_acknowledged_like_a_message(void **state)
 {
     struct gate *g = *state;
@@ -440,6 +468,7 @@ int main(void)
         CASE(an_ack_range_stops_retransmission_but_acknowledges_nothing),
         CASE(a_cursor_above_the_head_is_refused),
         CASE(a_cursor_above_the_head_at_login_begins_a_new_generation),
+        CASE(a_new_generation_that_cannot_be_made_at_once_is_asked_for_again),
         CASE(what_expired_is_told_by_a_gap_and_acknowledged_like_a_message),
         CASE(what_expires_while_it_is_pushed_turns_into_a_gap),
         CASE(two_devices_of_a_user_see_one_order),
