@@ -145,6 +145,16 @@ void pqb_ledger_device_row(const struct pqb_ledger *l, const struct pqb_ledger_u
         memcpy(out->consumed, d->consumed, d->consumed_count * sizeof(*d->consumed));
 }
 
+// An idle device holds no window.
+static void window_trim(struct pqb_ledger_device *d)
+{
+    if (d->consumed_count > 0)
+        return;
+    free(d->consumed);
+    d->consumed = NULL;
+    d->consumed_room = 0;
+}
+
 void pqb_ledger_user_written(struct pqb_ledger *l, struct pqb_ledger_user *u,
                              const struct pqb_user_row *row)
 {
@@ -156,6 +166,8 @@ void pqb_ledger_user_written(struct pqb_ledger *l, struct pqb_ledger_user *u,
     u->inbox_upto = row->inbox_upto;
     u->trimmed_upto = row->trimmed_upto;
     core->has_forgotten = false;
+    for (size_t i = 0; i < u->device_count; i++)
+        window_trim(u->devices[i]);
     while (core->retained_first < core->retained_end &&
            u->retained[core->retained_first].iseq <= u->inbox_upto)
         core->retained_first++;

@@ -114,7 +114,7 @@ static bool may_release(const struct pqb_store *s, const struct pqb_request *r)
 {
     return s->config.durability == PQB_DURABILITY_ASYNC && r->op == PQB_OP_MSG &&
            (r->result == PQB_RESULT_DONE || r->result == PQB_RESULT_DUPLICATE) &&
-           s->txn.err == PQB_OK;
+           r->state != PQB_STATE_ABANDONED && s->txn.err == PQB_OK;
 }
 
 static void decide(struct pqb_store *s, struct pqb_request *r, bool may_store)
