@@ -25,6 +25,7 @@
 #define OUTSTANDING    12
 #define INBOX_MAX      40
 #define RETAINED_LIMIT 512
+#define RETENTION_MS   UINT64_C(400000) // of every other world
 
 enum fate {
     FATE_OPEN,
@@ -41,6 +42,7 @@ struct letter {
     uint64_t seq, after;
     uint64_t iseq;
     enum fate fate;
+    pqb_wall_ms written_at;
     bool is_skipped; // the client gave it up and asks for that
     unsigned body_len;
     char fill;
@@ -137,6 +139,7 @@ static size_t write_letter(struct world *w, int from)
         .to = (int)below(w, USERS),
         .epoch = c->epoch,
         .seq = c->next_seq++,
+        .written_at = w->f.wall,
         .fill = (char)('a' + below(w, 26)),
         .body_len = (unsigned)(one_in(w, 20) ? below(w, 9000) : below(w, 60)),
     };
@@ -512,6 +515,21 @@ static void check_order(const struct world *w, const struct reading *reading)
     }
 }
 
+// P5: what goes without having been acknowledged has been there for as long as was said.
+static void check_expired(struct world *w, int user, uint64_t tail)
+{
+    if (w->f.config.retention_ms != RETENTION_MS || tail - 1 <= w->floor[user])
+        return;
+    for (size_t i = 0; i < w->letter_count; i++) {
+        const struct letter *letter = &w->letters[i];
+
+        if (letter->to == user && letter->fate == FATE_ACCEPTED && letter->iseq > w->floor[user] &&
+            letter->iseq < tail)
+            assert_true(w->f.wall - letter->written_at > RETENTION_MS);
+    }
+    w->floor[user] = tail - 1;
+}
+
 static void check_user(struct world *w, int user)
 {
     struct pqb_request *r = make_login(names[user], "");
@@ -529,6 +547,7 @@ static void check_user(struct world *w, int user)
         check_device(w, user, &r->devices[i], &lowest);
     if (lowest != UINT64_MAX)
         w->floor[user] = PQB_MAX(w->floor[user], lowest);
+    check_expired(w, user, r->user_state.tail);
     read_all(w, r->user_state.uid, w->floor[user], &reading);
     check_letters(w, user, &reading);
     check_order(w, &reading);
@@ -570,6 +589,13 @@ static void turn(struct world *w)
     const uint64_t count = 1 + below(w, 8);
     struct pqb_request *r;
 
+    if (one_in(w, 10)) {
+        const uint64_t ms = below(w, RETENTION_MS / 2);
+
+        w->f.now += ms * PQB_NS_PER_MS;
+        w->f.wall += ms;
+    }
+
     for (uint64_t i = 0; i < count; i++) {
         const int from = (int)below(w, USERS * DEVICES);
 
@@ -607,6 +633,8 @@ static void live(uint64_t seed)
     w.f.config.map_bytes = (size_t)64 << 20;
     w.f.config.inbox_messages_max = INBOX_MAX;
     w.f.config.journal_checkpoint_bytes = 4000 + below(&w, 60000);
+    if (one_in(&w, 2))
+        w.f.config.retention_ms = RETENTION_MS;
     w.f.config.users_cached_max = below(&w, 3);
     w.f.config.checkpoint_users_max = (uint32_t)(1 + below(&w, 3));
     w.f.config.checkpoint_bytes_max = (uint32_t)(1 + below(&w, 3000));
