@@ -93,9 +93,11 @@ static void complete_batch(struct pqb_store *s, bool has_committed)
 static void clear_results(struct pqb_request *r)
 {
     const size_t from = offsetof(struct pqb_request, result);
+    const uint64_t asked = r->op == PQB_OP_STAT && r->has_iseq ? r->iseq : 0;
 
     free(r->devices);
     memset((char *)r + from, 0, offsetof(struct pqb_request, body) - from);
+    r->iseq = asked; // a question, not a result
 }
 
 // ---------------------------------------------------------------------------------- batch
