@@ -301,7 +301,7 @@ size_t pqb_outbox_write_ephemeral(struct pqb_client *c, uint8_t *out, size_t roo
 size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now);
 pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c);
 
-// Has the message that this one follows left, so that it may leave too?
+// Have all the messages that this one follows left, so that it may leave too?
 bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m);
 
 struct pqb_outmsg *pqb_outbox_find(const struct pqb_client *c, uint64_t seq);
@@ -312,6 +312,7 @@ void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *
 
 void pqb_large_clear(struct pqb_client *c);
 void pqb_large_forget(struct pqb_client *c, const struct pqb_outmsg *m);       // resolved
+bool pqb_large_is_any(const struct pqb_client *c);                             // on the way
 bool pqb_large_is_out(const struct pqb_client *c, const struct pqb_outmsg *m); // all pieces left
 void pqb_large_on_ack(struct pqb_client *c, const struct pqb_frame_frag_a *f, pqb_tstamp now);
 void pqb_large_on_reset(struct pqb_client *c, uint32_t id, pqb_tstamp now);

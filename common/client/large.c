@@ -78,6 +78,15 @@ static bool open_slot(struct pqb_client *c, struct pqb_large *l, struct pqb_outm
     return true;
 }
 
+bool pqb_large_is_any(const struct pqb_client *c)
+{
+    for (unsigned i = 0; i < PQB_CLIENT_LARGE_MAX; i++) {
+        if (c->outbox.large[i].msg != NULL)
+            return true;
+    }
+    return false;
+}
+
 bool pqb_large_is_out(const struct pqb_client *c, const struct pqb_outmsg *m)
 {
     for (unsigned i = 0; i < PQB_CLIENT_LARGE_MAX; i++) {

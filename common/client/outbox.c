@@ -431,19 +431,31 @@ static void count_sent(struct pqb_client *c, struct pqb_outmsg *m)
     m->is_fresh = false;
 }
 
-// The gateway holds a message until the one it follows has come, so one that leaves before all of
-// its leader has left only takes up the window, and may keep the leader itself from leaving.
-bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m)
+// On its way as a whole, as far as we know.
+static bool is_out(const struct pqb_client *c, const struct pqb_outmsg *m)
 {
-    const struct pqb_outmsg *leader = m->leader;
     const struct pqb_sent *item;
 
-    if (leader == NULL)
-        return true;
-    if (leader->is_large)
-        return pqb_large_is_out(c, leader);
-    item = leader->is_mapped ? pqb_sent_map_find(&c->outbox.sent, leader->seq) : NULL;
+    if (m->is_large)
+        return pqb_large_is_out(c, m);
+    item = m->is_mapped ? pqb_sent_map_find(&c->outbox.sent, m->seq) : NULL;
     return item != NULL && item->transmissions > 0 && !item->is_lost;
+}
+
+// The gateway holds a message until all that it follows has come, so one that leaves earlier only
+// takes up the window and the rate, and may keep the ones before it from leaving.
+bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m)
+{
+    // With nothing lost and nothing large, whatever left first is still ahead.
+    const bool is_orderly = c->outbox.sent.lost_count == 0 && !pqb_large_is_any(c);
+
+    for (const struct pqb_outmsg *l = m->leader; l != NULL; l = l->leader) {
+        if (!is_out(c, l))
+            return false;
+        if (is_orderly)
+            return true;
+    }
+    return true;
 }
 
 // The lowest message that is to be sent (again) and may leave; NULL: none.
