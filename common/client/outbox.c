@@ -307,8 +307,10 @@ int pqb_outbox_abandon(struct pqb_client *c, uint64_t seq)
 
     if (m == NULL)
         return PQB_ERR_NOT_FOUND;
-    if (m->is_fresh) { // nobody has seen its seq
+    if (m->is_fresh) { // nobody has seen its seq, nor will: the drop is durable before it is told
         resolve(c, m, c->now);
+        if (!pqb_client_sync(c))
+            return PQB_OK;
         tell(c, seq, PQB_RECEIPT_ABANDONED, 0);
         return PQB_OK;
     }
