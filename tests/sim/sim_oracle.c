@@ -311,6 +311,21 @@ static void note_state(struct sim_oracle *o, struct sim_message *m, enum sim_sta
     }
 }
 
+// What is told to be refused or given up must not have arrived, nor been accepted.
+static void check_refusal(struct sim_oracle *o, const struct sim_message *m, uint32_t message,
+                          enum sim_state state)
+{
+    if ((state != SIM_REFUSED && state != SIM_ABANDONED) || m->may_be_double ||
+        (state == SIM_ABANDONED && m->is_copied))
+        return;
+    if (m->taken_by)
+        sim_oracle_fail(o, "P4 message %u is reported %s, but was delivered", message,
+                        sim_state_name(state));
+    if (m->is_accepted)
+        sim_oracle_fail(o, "P4 message %u is reported %s, but was accepted before", message,
+                        sim_state_name(state));
+}
+
 void sim_oracle_on_state(struct sim_oracle *o, struct sim_app *app, uint32_t message,
                          enum sim_state state, pqb_tstamp now)
 {
@@ -334,12 +349,7 @@ void sim_oracle_on_state(struct sim_oracle *o, struct sim_app *app, uint32_t mes
     if (state == SIM_UNCERTAIN && !app->may_be_uncertain)
         sim_oracle_fail(o, "P5 message %u of device %u is given back as uncertain for no reason",
                         message, app->device);
-    if ((state == SIM_REFUSED || (state == SIM_ABANDONED && !m->is_copied)) && m->taken_by)
-        sim_oracle_fail(o, "P4 message %u is reported %s, but was delivered", message,
-                        sim_state_name(state));
-    if ((state == SIM_REFUSED || (state == SIM_ABANDONED && !m->is_copied)) && m->is_accepted)
-        sim_oracle_fail(o, "P4 message %u is reported %s, but was accepted before", message,
-                        sim_state_name(state));
+    check_refusal(o, m, message, state);
     note_state(o, m, state);
     app->states[message] = (uint8_t)state;
     if (state != SIM_UNCERTAIN && state != SIM_ABANDONED) // those two may come without the gateway
@@ -407,13 +417,13 @@ void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq
         o->ephemeral_taken++;
         return;
     }
-    if (m->is_refused || (m->is_abandoned && !m->is_copied))
-        sim_oracle_fail(o, "P4 message %u was refused or abandoned, device %u takes it", message,
-                        app->device);
     if (m->may_be_double) {
         take_double(o, app, message, iseq);
         return;
     }
+    if (m->is_refused || (m->is_abandoned && !m->is_copied))
+        sim_oracle_fail(o, "P4 message %u was refused or abandoned, device %u takes it", message,
+                        app->device);
     if (m->iseq && m->iseq != iseq)
         sim_oracle_fail(o, "P2 message %u has positions %" PRIu64 " and %" PRIu64, message, m->iseq,
                         iseq);
