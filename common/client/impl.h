@@ -39,7 +39,7 @@
 #define PQB_CLIENT_STALL_NS         (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
 #define PQB_CLIENT_LARGE_MAX        2                    // messages sent in fragments at a time
 #define PQB_CLIENT_EPHEMERAL_MAX    64                   // waiting to leave
-#define PQB_CLIENT_WATCH_ASK        8                    // stat:R in one round
+#define PQB_CLIENT_WATCH_ASK        4 // stat:R in one round: the gateway takes no more at a time
 #define PQB_CLIENT_WATCH_NS         (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
 #define PQB_CLIENT_WATCH_MAX_NS     (300 * PQB_NS_PER_SEC)
 #define PQB_CLIENT_FRAG_ACKS_MAX    8 // fragment ids waiting to be acknowledged or reset
