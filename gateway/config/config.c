@@ -53,33 +53,36 @@ void pqb_config_default(struct pqb_config *config)
     }
 }
 
-// `place` is a line of a file or an argument's number; both count from 1.
+// `where` is "file:line: ", or empty for the command line. `place` is a line of a file or an
+// argument's number; both count from 1.
 static int apply(struct source *source, const char *where, const char *key, const char *value,
                  int place)
 {
     const struct pqb_option *option = pqb_option_find(key);
+    const char *dashes = where[0] == '\0' ? "--" : "";
     char why[256];
 
     if (option == NULL) {
         const char *suggestion = pqb_option_suggest(key);
 
         if (suggestion != NULL)
-            return fail(source->error, "%sunknown option '%.80s'; did you mean '%s'?", where, key,
-                        suggestion);
-        return fail(source->error, "%sunknown option '%.80s'; --help lists them", where, key);
+            return fail(source->error, "%sunknown option '%s%.80s'; did you mean '%s%s'?", where,
+                        dashes, key, dashes, suggestion);
+        return fail(source->error, "%sunknown option '%s%.80s'; --help lists them", where, dashes,
+                    key);
     }
 
     const size_t index = (size_t)(option - pqb_options);
 
     if (option->type != PQB_OPTION_LISTEN && source->set_at[index] != 0)
-        return fail(source->error, "%s'%s' is set twice; keep one of them", where, key);
+        return fail(source->error, "%s'%s%s' is set twice; keep one of them", where, dashes, key);
     source->set_at[index] = place;
     if (option->type == PQB_OPTION_LISTEN && !source->has_listen) {
         source->config->listen.count = 0;
         source->has_listen = true;
     }
     if (!pqb_option_set(option, source->config, value, why, sizeof(why)))
-        return fail(source->error, "%s%s: %s", where, key, why);
+        return fail(source->error, "%s%s%s: %s", where, dashes, key, why);
     return PQB_OK;
 }
 
@@ -272,7 +275,7 @@ static int apply_args(struct pqb_config *config, int argc, char *const *argv,
             continue;
         err = split_arg(argc, argv, &i, key, &value, error);
         if (err == PQB_OK && strcmp(key, "config") != 0)
-            err = apply(&source, "--", key, value, i);
+            err = apply(&source, "", key, value, i);
         if (err != PQB_OK)
             return err;
     }

@@ -230,9 +230,9 @@ static void wrong_command_lines_say_what_to_do(void **state)
     } cases[] = {
         {{"shards"}, "options begin with '--'"},
         {{"--shards"}, "--shards needs a value"},
-        {{"--shard", "1"}, "did you mean 'shards'?"},
+        {{"--shard", "1"}, "unknown option '--shard'; did you mean '--shards'?"},
         {{"--shard"}, "did you mean '--shards'?"},
-        {{"--auth", "any", "--auth", "any"}, "twice"},
+        {{"--auth", "any", "--auth", "any"}, "'--auth' is set twice"},
         {{"--auth", "static"}, "--token-file"},
         {{"--auth", "any", "--listen", "0.0.0.0:7400"}, "insecure-plaintext = yes"},
         {{"--auth", "any", "--listen=10.0.0.1:1", "--insecure-plaintext=yes"}, "'any' lets"},
