@@ -338,13 +338,10 @@ static bool is_consumed(const struct pqb_request *r)
 
 static void count_result(struct pqb_engine *e, const struct pqb_request *r)
 {
-    if (r->result == PQB_RESULT_DONE) {
+    if (r->result == PQB_RESULT_DONE)
         pqb_count(e, PQB_COUNTER_MSG_ACCEPTED);
-        if (state_of(e, r) == PQB_STATE_STORED)
-            pqb_count(e, PQB_COUNTER_MSG_STORED);
-    } else if (r->result == PQB_RESULT_DUPLICATE) {
+    else if (r->result == PQB_RESULT_DUPLICATE)
         pqb_count(e, PQB_COUNTER_MSG_DUPLICATE);
-    }
 }
 
 void pqb_submit_on_completed(struct pqb_engine *e, struct pqb_request *r, pqb_tstamp now)

@@ -36,8 +36,12 @@ static int on_message(struct pqb_engine *e, const struct pqb_record *r)
         s->has_news = s->allowed_upto != UINT64_MAX;
         pqb_session_touch(e, s);
     }
-    if (e->is_tail_current)
-        pqb_hint_on_arrival(e, u, r->iseq);
+    if (!e->is_tail_current)
+        return PQB_OK; // from before the start
+    // Here and not at the sender's shard, which may be another and cannot know.
+    if (u->session_count == 0)
+        pqb_count(e, PQB_COUNTER_MSG_STORED);
+    pqb_hint_on_arrival(e, u, r->iseq);
     return PQB_OK;
 }
 
