@@ -32,6 +32,27 @@ static void print_json(const struct pqb_stats_snapshot *s)
     pqb_json_fini(&j);
 }
 
+// One object a thread that counts.
+static void print_threads_json(const struct pqb_stats_snapshot *s)
+{
+    struct pqb_json j;
+    const char *text;
+
+    pqb_json_init(&j, JSON_MAX * s->column_count);
+    pqb_json_object_begin(&j, NULL);
+    for (size_t column = 0; column < s->column_count; column++) {
+        pqb_json_object_begin(&j, s->columns[column].name);
+        for (size_t row = 0; row < s->row_count; row++)
+            pqb_json_uint(&j, s->rows[row].name, s->values[column * s->row_count + row]);
+        pqb_json_object_end(&j);
+    }
+    pqb_json_object_end(&j);
+    text = pqb_json_text(&j);
+    if (text != NULL)
+        puts(text);
+    pqb_json_fini(&j);
+}
+
 static void print_prom(const struct pqb_stats_snapshot *s)
 {
     struct ctl_health health;
@@ -85,8 +106,27 @@ static bool is_telling(const char *name)
 }
 
 struct format {
-    bool is_json, is_prom, is_telling;
+    bool is_json, is_prom, is_telling, is_by_thread;
 };
+
+// The rows that are not 0 everywhere, one column a thread.
+static void print_threads(const struct pqb_stats_snapshot *s, bool is_telling_only)
+{
+    print_head(s);
+    printf("%-32s", "COUNTER");
+    for (size_t column = 0; column < s->column_count; column++)
+        printf(" %14s", s->columns[column].name);
+    printf("\n");
+    for (size_t row = 0; row < s->row_count; row++) {
+        if (pqb_stats_snapshot_sum(s, row) == 0 ||
+            (is_telling_only && !is_telling(s->rows[row].name)))
+            continue;
+        printf("%-32s", s->rows[row].name);
+        for (size_t column = 0; column < s->column_count; column++)
+            printf(" %14" PRIu64, s->values[column * s->row_count + row]);
+        printf("\n");
+    }
+}
 
 // Rates are over `seconds` since `before`; without one, over the whole life.
 static void print_table(const struct pqb_stats_snapshot *s, const struct pqb_stats_snapshot *before,
@@ -121,7 +161,11 @@ static void print(const struct pqb_stats_snapshot *s, const struct pqb_stats_sna
 {
     struct ctl_health health;
 
-    if (format->is_json) {
+    if (format->is_json && format->is_by_thread) {
+        print_threads_json(s);
+    } else if (format->is_by_thread) {
+        print_threads(s, format->is_telling);
+    } else if (format->is_json) {
         print_json(s);
     } else if (format->is_prom) {
         print_prom(s);
@@ -183,6 +227,10 @@ int ctl_stats(int argc, char **argv)
          .type = CLI_FLAG,
          .out = &format.is_telling,
          .help = "the most telling counters, and alarms, only"},
+        {.name = "threads",
+         .type = CLI_FLAG,
+         .out = &format.is_by_thread,
+         .help = "each thread's share: shards, writer, process"},
         {.name = "watch",
          .type = CLI_SECONDS,
          .out = &every,
@@ -210,6 +258,9 @@ int ctl_stats(int argc, char **argv)
     }
     if (format.is_json && format.is_prom)
         return cli_wrong(command.name, "--json and --prom exclude each other", NULL);
+    if (format.is_by_thread && format.is_prom)
+        return cli_wrong(command.name, "--threads and --prom exclude each other",
+                         "Use --json with --threads.");
     if (every > 0)
         return watch(&place, every, &format);
     if (!ctl_stats_read(&place, &s))
