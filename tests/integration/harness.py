@@ -52,8 +52,9 @@ class Gateway:
         self.ready = ""
 
     def start(self, timeout=30):
-        command = [program("paquebotd"), "--security", "plaintext", "--auth", "any", "--data",
-                   self.data]
+        command = [program("paquebotd"), "--security", "plaintext", "--data", self.data]
+        if "--auth" not in self.options:
+            command += ["--auth", "any"]
         for address in self.listen:
             command += ["--listen", address]
         with open(self.log_path, "ab") as log:
@@ -106,11 +107,24 @@ class Gateway:
             self.process.wait()
 
 
-def pqb(gateway, verb, user, device, *args, state=None, **kwargs):
-    """`pqb VERB` against the gateway; state (a directory) defaults to one below the data's."""
+def pqb_args(gateway, verb, user, device, *args, state=None, server=None):
     state = state or os.path.join(os.path.dirname(gateway.data), "state", f"{user}.{device}")
-    return run_tool("pqb", verb, "--server", gateway.target, "--user", user, "--device", device,
-                    "--state", state, *args, **kwargs)
+    return [verb, "--server", server or gateway.target, "--user", user, "--device", device,
+            "--state", state, *map(str, args)]
+
+
+def pqb(gateway, verb, user, device, *args, state=None, server=None, **kwargs):
+    """`pqb VERB` against the gateway; state (a directory) defaults to one beside the data's."""
+    return run_tool("pqb", *pqb_args(gateway, verb, user, device, *args, state=state,
+                                     server=server), **kwargs)
+
+
+def start_pqb(gateway, verb, user, device, *args, state=None, server=None, stdin=None):
+    """The same in the background, output captured. stdin: a file."""
+    return subprocess.Popen([program("pqb"), *pqb_args(gateway, verb, user, device, *args,
+                                                       state=state, server=server)],
+                            stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
 
 
 def wait_until(condition, timeout=20, interval=0.05):
@@ -119,6 +133,59 @@ def wait_until(condition, timeout=20, interval=0.05):
         if time.monotonic() > deadline:
             raise AssertionError("timed out waiting")
         time.sleep(interval)
+
+
+def start_load(target, *args):
+    """`pqbsim load` in the background; finish_load() waits for it."""
+    return subprocess.Popen([program("pqbsim"), "load", "--target", target, "--json",
+                             *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
+
+
+def finish_load(process, timeout=120, title="load"):
+    """The report of a load that kept every promise; prints the telling figures."""
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode in (0, 1) and out, f"exit {process.returncode}\n{out}{err[-2000:]}"
+    report = json.loads(out)
+    latency = report["latency_us"]
+    print(f"  {title}: " + " ".join(f"{key}={report[key]}" for key in (
+        "sent", "accepted", "stored", "delivered", "nacked", "lost", "duplicated", "out_of_order",
+        "unresolved", "retransmitted", "rebinds", "settle_seconds", "seed")) +
+        f" accepted_p50/p99_us={latency['accepted']['p50']}/{latency['accepted']['p99']}"
+        f" delivered_p50/p99_us={latency['delivered']['p50']}/{latency['delivered']['p99']}",
+        flush=True)
+    for promise in ("lost", "duplicated", "out_of_order", "refused_but_delivered", "unresolved",
+                    "uncertain"):
+        assert report[promise] == 0, f"{promise}: {json.dumps(report)}"
+    assert process.returncode == 0, f"exit {process.returncode}: {json.dumps(report)}"
+    assert 0 < report["accepted"] == report["delivered"], json.dumps(report)
+    return report
+
+
+def load(target, *args, timeout=120, title="load"):
+    return finish_load(start_load(target, *args), timeout, title)
+
+
+class Link:
+    """`pqbsim link` in front of a gateway: clients go to `target`."""
+
+    def __init__(self, target, *impairments, listen="127.0.0.1:0"):
+        self.command = [program("pqbsim"), "link", "--listen", listen, "--target", target,
+                        *map(str, impairments)]
+        self.process = None
+        self.target = ""
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
+        ready = self.process.stdout.readline()
+        assert ready.startswith("ready listen="), ready
+        self.target = ready.split()[1][7:]
+        return self
+
+    def __exit__(self, *exc):
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=10)
+        print("  link " + "; ".join(out.splitlines()), flush=True)
 
 
 class Skip(Exception):

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""A disk that is full, and one that is slow: nothing accepted is lost, and it heals by itself."""
+import contextlib
+import json
+import os
+import subprocess
+import time
+
+from harness import BUILD, SANITIZED, Gateway, load, pqb, run_cases, start_pqb, wait_until
+
+SHIM = os.path.join(BUILD, "tests", "integration", "slow_disk.so")
+BODY = 1000
+
+
+def shim(**settings):
+    """The environment of a gateway whose disk misbehaves."""
+    options = os.environ.get("ASAN_OPTIONS", "")
+    return {"LD_PRELOAD": SHIM, "ASAN_OPTIONS": options + ":verify_asan_link_order=0",
+            **{"SLOW_DISK_" + name: str(value) for name, value in settings.items()}}
+
+
+@contextlib.contextmanager
+def small_disk(directory, megabytes):
+    """A data directory on a disk of that size, and the environment that its gateway needs. A real
+    file system for root; for others writes fail from that size of a file on."""
+    where = os.path.join(directory, "disk")
+    os.makedirs(where)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", where]
+    if os.geteuid() == 0 and subprocess.run(mount, stderr=subprocess.DEVNULL,
+                                            check=False).returncode == 0:
+        try:
+            yield os.path.join(where, "data"), {}
+        finally:
+            subprocess.run(["umount", "-l", where], check=True)
+    else:
+        print("  (no mount allowed: a shim refuses the writes)", flush=True)
+        yield os.path.join(where, "data"), shim(BYTES=megabytes << 20)
+
+
+def fill_until_refused_then_drain(gateway, directory, count):
+    """alice sends `count` messages, more than the disk holds, to bob, who is away. bob comes back
+    when she is refused. All must arrive, each once and in order."""
+    lines = [f"{i:06d} " + "x" * (BODY - 7) for i in range(count)]
+    path = os.path.join(directory, "lines")
+    with open(path, "w", encoding="ascii") as out:
+        out.write("".join(line + "\n" for line in lines))
+    with open(path, encoding="ascii") as source:
+        sender = start_pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--wait", "accepted",
+                           "--timeout", 150, stdin=source)
+
+    def refusals(stats):
+        return stats["nack.storage"] + stats["nack.busy"]
+
+    wait_until(lambda: refusals(gateway.stats()) > 0, timeout=60)
+    wait_until(lambda: gateway.stats()["store.degraded"] == 1)
+    time.sleep(1)
+    stats = gateway.stats()
+    stored = stats["msg.accepted"]
+    print(f"  accepted {stored} of {count}, then refused {refusals(stats)}; "
+          f"commit.aborts={stats['commit.aborts']}", flush=True)
+    assert 0 < stored < count, stored
+    assert sender.poll() is None, sender.communicate()
+    assert json.loads(gateway.ctl("user", "bob", "--json").stdout)["inbox_count"] == stored
+
+    # Neither a restart nor a crash on a full disk loses anything.
+    assert gateway.stop() == 0
+    gateway.start()
+    gateway.kill9()
+    gateway.start()
+    assert json.loads(gateway.ctl("user", "bob", "--json").stdout)["inbox_count"] >= stored
+
+    bob = start_pqb(gateway, "listen", "bob", "phone", "--count", count, "--timeout", 120)
+    out, err = bob.communicate(timeout=140)
+    got = [line.split("\t")[1] for line in out.splitlines()]
+    assert got == lines, (len(got), err, sender.poll())
+    out, err = sender.communicate(timeout=30)
+    assert sender.returncode == 0, err
+    wait_until(lambda: json.loads(gateway.ctl("user", "bob", "--json").stdout)["inbox_count"] == 0)
+    wait_until(lambda: gateway.stats()["store.degraded"] == 0)
+    pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--timeout", 20, "room again")
+    assert gateway.stop() == 0
+    gateway.ctl("verify", gateway.data)
+
+
+def test_a_full_file_system_refuses_loses_nothing_and_heals(directory):
+    with small_disk(directory, 12) as (data, env):
+        with Gateway(directory, "--checkpoint-bytes", "512KiB", "--checkpoint-interval", "500ms",
+                     data=data, env=env) as gateway:
+            fill_until_refused_then_drain(gateway, directory, 16000)
+
+
+def test_a_full_map_refuses_loses_nothing_and_heals(directory):
+    with Gateway(directory, "--map-size", "16MiB", "--checkpoint-bytes", "512KiB",
+                 "--checkpoint-interval", "500ms") as gateway:
+        fill_until_refused_then_drain(gateway, directory, 20000)
+
+
+def test_a_full_journal_refuses_until_a_checkpoint_has_caught_up(directory):
+    with Gateway(directory, "--journal-max", "1MiB", "--checkpoint-bytes", "1MiB",
+                 "--checkpoint-interval", "1d") as gateway:
+        load(gateway.target, "--clients", 20, "--rate", 100 if SANITIZED else 1500, "--duration", 4,
+             "--size", 1000, "--offline", 0.5)
+        assert gateway.stats()["checkpoint.count"] > 0
+
+
+def slow(directory, ms, rate):
+    with Gateway(directory, env=shim(US=ms * 1000)) as gateway:
+        load(gateway.target, "--clients", 100, "--rate", rate, "--duration", 4, "--loss", 0.02,
+             "--offline", 0.1, title=f"+{ms} ms a sync")
+        stats = gateway.stats()
+        print(f"  {stats['commit.messages'] / stats['commit.count']:.1f} messages a commit, "
+              f"{stats['commit.ns'] / stats['commit.count'] / 1e6:.2f} ms each", flush=True)
+        assert stats["commit.ns"] >= stats["commit.count"] * ms * 1000000
+        assert stats["store.degraded_entries"] == 0
+
+
+def test_2_ms_a_sync_more_lose_nothing(directory):
+    slow(directory, 2, 200 if SANITIZED else 1000)
+
+
+def test_10_ms_a_sync_more_lose_nothing(directory):
+    slow(directory, 10, 200 if SANITIZED else 1000)
+
+
+if __name__ == "__main__":
+    run_cases(globals())

@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Many clients through a bad network, some of them away, all of them changing addresses."""
+from harness import LONG, SANITIZED, Gateway, load, run_cases
+
+CLIENTS, RATE, SECONDS = (1000, 2000, 20) if LONG else (100, 100, 5) if SANITIZED else (300, 600, 6)
+
+
+def test_a_bad_network_loses_doubles_and_reorders_nothing(directory):
+    with Gateway(directory) as gateway:
+        report = load(gateway.target, "--clients", CLIENTS, "--rate", RATE, "--duration", SECONDS,
+                      "--loss", 0.2, "--dup", 0.05, "--reorder", 0.1, "--delay", 40, "--jitter", 20,
+                      "--offline", 0.2, "--rebind", 5, timeout=SECONDS + 100)
+        assert report["sent"] >= 0.9 * RATE * SECONDS and report["rebinds"] > 0
+        stats = gateway.stats()
+        assert stats["msg.accepted"] == report["accepted"], (stats, report)
+        assert stats["path.moved"] > 0 and stats["retransmit.messages"] > 0
+        assert gateway.stop() == 0
+        gateway.ctl("verify", gateway.data)
+
+
+def test_a_good_network_needs_no_repair(directory):
+    with Gateway(directory) as gateway:
+        report = load(gateway.target, "--clients", 50, "--rate", RATE, "--duration", 3)
+        stats = gateway.stats()
+        print("  " + " ".join(f"{name}={stats[name]}" for name in (
+            "commit.count", "commit.messages", "udp.datagrams_in", "udp.datagrams_out",
+            "retransmit.messages")), flush=True)
+        assert stats["commit.messages"] == report["accepted"]
+        if not SANITIZED:
+            assert stats["retransmit.messages"] <= report["sent"] // 50, stats["retransmit.messages"]
+
+
+if __name__ == "__main__":
+    run_cases(globals())
