@@ -81,6 +81,8 @@ struct pqb_outmsg {
     struct pqb_list link;      // outbox.queue by seq, or outbox.ephemeral
     uint64_t seq;              // 0: ephemeral
     struct pqb_outmsg *leader; // the queued one before it in its conversation; NULL: none
+    pqb_tstamp overtook_at; // given back for order (nack), 0: not; waits for its leader to be sent
+    pqb_tstamp retry_at;    // after that, or until then
     uint32_t to_hash;
     uint32_t len;
     uint16_t kind;

@@ -260,12 +260,12 @@ void pqb_outbox_on_skip_a(struct pqb_client *c, const struct pqb_frame_skip_a *f
         pqb_attempt_ask_by(&c->outbox.skip, pqb_tstamp_add(now, PQB_NS_PER_SEC));
 }
 
-static void hold(struct pqb_client *c, uint32_t retry_after_ms, pqb_tstamp now)
+static pqb_tstamp retry_time(struct pqb_client *c, uint32_t retry_after_ms, pqb_tstamp now)
 {
     const pqb_duration wait = retry_after_ms != 0 ? PQB_MIN(retry_after_ms, 60000u) * PQB_NS_PER_MS
                                                   : pqb_rtt_rto(&c->channel.rtt, 0);
 
-    c->outbox.hold_until = pqb_tstamp_add(now, wait + pqb_client_jitter(c, wait / 4));
+    return pqb_tstamp_add(now, wait + pqb_client_jitter(c, wait / 4));
 }
 
 // Not now: the message stays queued and is sent again after a pause.
@@ -279,7 +279,13 @@ static void on_transient(struct pqb_client *c, struct pqb_outmsg *m, const struc
         pqb_large_on_nack(c, m, now);
     if (item != NULL && !item->is_lost && item->transmissions > 0)
         pqb_sent_map_mark_lost(&c->outbox.sent, item, &c->channel);
-    hold(c, f->retry_after_ms, now);
+    if (f->reason != PQB_NACK_ORDER || item == NULL || m->leader == NULL) {
+        c->outbox.hold_until = retry_time(c, f->retry_after_ms, now);
+        return;
+    }
+    // Only this one waits: a pause of all would hold up the very one that is missing.
+    m->overtook_at = now;
+    m->retry_at = retry_time(c, f->retry_after_ms, now);
 }
 
 void pqb_outbox_on_nack(struct pqb_client *c, const struct pqb_frame_nack *f, pqb_tstamp now)
@@ -367,8 +373,10 @@ void pqb_outbox_on_session(struct pqb_client *c)
     pqb_sent_map_fini(&o->sent, &c->channel.cc);
     pqb_sent_map_init(&o->sent);
     clear_ephemeral(o);
-    PQB_LIST_FOREACH (it, &o->queue)
+    PQB_LIST_FOREACH (it, &o->queue) {
         outmsg_of(it)->is_mapped = outmsg_of(it)->is_sent = false;
+        outmsg_of(it)->overtook_at = 0;
+    }
     o->unsent_count = 0;
     o->refused_len = 0;
     o->unmapped = o->queue.next;
@@ -423,6 +431,7 @@ static void map_more(struct pqb_client *c)
 
 static void count_sent(struct pqb_client *c, struct pqb_outmsg *m)
 {
+    m->overtook_at = 0;
     if (m->is_sent) {
         c->stats.retransmitted++;
         return;
@@ -460,6 +469,33 @@ bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m
     return true;
 }
 
+// A message that overtook its leader goes again right behind it, and not before.
+static bool is_leader_ahead(const struct pqb_client *c, const struct pqb_outmsg *m)
+{
+    const struct pqb_sent *leader;
+
+    if (m->overtook_at == 0 || m->leader == NULL || c->now >= m->retry_at)
+        return true;
+    leader = pqb_sent_map_find(&c->outbox.sent, m->leader->seq);
+    return leader != NULL && leader->transmissions > 0 && !leader->is_lost &&
+           leader->sent_at >= m->overtook_at;
+}
+
+// When the first of those that wait for their leader waits no longer.
+static pqb_tstamp overtaker_deadline(const struct pqb_client *c)
+{
+    const struct pqb_sent_map *sent = &c->outbox.sent;
+    pqb_tstamp at = PQB_NEVER;
+
+    for (uint32_t i = sent->settled; sent->lost_count > 0 && i < sent->count; i++) {
+        const struct pqb_outmsg *m = outmsg_in(pqb_sent_map_at(sent, i));
+
+        if (m->overtook_at != 0 && m->retry_at > c->now)
+            at = PQB_MIN(at, m->retry_at);
+    }
+    return at;
+}
+
 // The lowest message that is to be sent (again) and may leave; NULL: none.
 static struct pqb_sent *next_item(const struct pqb_client *c)
 {
@@ -470,7 +506,8 @@ static struct pqb_sent *next_item(const struct pqb_client *c)
     for (uint32_t i = sent->settled; i < sent->count; i++) {
         struct pqb_sent *item = pqb_sent_map_at(sent, i);
 
-        if ((item->transmissions == 0 || item->is_lost) && pqb_outbox_may_leave(c, outmsg_in(item)))
+        if ((item->transmissions == 0 || item->is_lost) &&
+            pqb_outbox_may_leave(c, outmsg_in(item)) && is_leader_ahead(c, outmsg_in(item)))
             return item;
     }
     return NULL;
@@ -600,5 +637,5 @@ pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c)
     at = PQB_MIN(o->skip.at, pqb_sent_map_deadline(&o->sent, &c->channel, o->jitter));
     if (may_map_more(o, pqb_outbox_low(c)) || next_item(c) != NULL)
         at = PQB_MIN(at, PQB_MAX(o->hold_until, pqb_client_may_send_at(c, o->refused_len)));
-    return at;
+    return PQB_MIN(at, overtaker_deadline(c));
 }

@@ -231,6 +231,23 @@ static void a_transient_nack_is_retried_after_its_time(void **state)
     assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 2);
 }
 
+static void what_overtook_its_leader_goes_again_right_behind_it(void **state)
+{
+    (void)state;
+    fake_login(&f);
+    const uint64_t a = send_to("bob", "1"), b = send_to("bob", "2");
+    fake_pump(&f);
+    fake_forget(&f);
+    fake_advance(&f, 10 * FAKE_MS);
+    answer(nack(b, PQB_NACK_ORDER, 5000));
+    fake_advance(&f, FAKE_SECOND - 10 * FAKE_MS - 1);
+    assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 0);
+    fake_advance(&f, FAKE_SECOND / 4 + 1); // the leader's timeout
+    assert_int_equal(fake_nth(&f, PQB_FRAME_MSG_R, 0)->msg_r.seq, a);
+    assert_int_equal(fake_nth(&f, PQB_FRAME_MSG_R, 1)->msg_r.seq, b);
+    assert_int_equal(fake_nth(&f, PQB_FRAME_MSG_R, 1)->msg_r.after, a);
+}
+
 static void the_queue_outlives_the_client(void **state)
 {
     (void)state;
@@ -447,6 +464,7 @@ int main(void)
         CASE(wrong_arguments_are_refused),
         CASE(a_final_nack_is_told_and_a_late_one_ignored),
         CASE(a_transient_nack_is_retried_after_its_time),
+        CASE(what_overtook_its_leader_goes_again_right_behind_it),
         CASE(the_queue_outlives_the_client),
         CASE(a_resp_above_the_own_low_makes_the_queue_uncertain),
         CASE(a_consumed_seq_that_was_never_used_is_a_rollback),

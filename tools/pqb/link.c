@@ -253,7 +253,7 @@ bool link_run(struct link *l, int fd, bool *is_readable, int *status)
 
         wait_ms = wait_ms < 0 ? left_ms : PQB_MIN(wait_ms, left_ms);
     }
-    *is_readable = wait_for(l, fd, wait_ms);
+    *is_readable = wait_for(l, fd, l->is_hasty ? 0 : wait_ms);
     if (pqb_client_udp_run(l->udp, 0) != 0) {
         *status = complain(l, CLI_EXIT_FINDING, strerror(errno), NULL);
         return false;

@@ -58,6 +58,7 @@ struct link {
     struct pqb_client_udp *udp;
     pqb_tstamp started, deadline; // PQB_NEVER: none
     bool was_online;
+    bool is_hasty; // the program has more to do: the next turn does not wait
     enum pqb_client_state state;
     enum pqb_client_reason reason;
 };

@@ -11,6 +11,7 @@
 
 #define COMMAND    "pqb send"
 #define WATCH_MAX  65536 // lines whose delivery is waited for at once; reading pauses at that
+#define BURST      16    // lines queued in one turn
 #define TIMEOUT_NS (30 * PQB_NS_PER_SEC)
 
 struct send {
@@ -124,8 +125,8 @@ static int run(struct send *s, const char *text, struct lines *in)
     while (!link_is_interrupted()) {
         enum line_verdict verdict = LINE_READY;
 
-        // As many as the queue takes.
-        for (int err = PQB_CLIENT_OK; err == PQB_CLIENT_OK;) {
+        // Each is made durable as it is queued, so only a few before the socket is looked at again.
+        for (int err = PQB_CLIENT_OK, n = 0; err == PQB_CLIENT_OK && n < BURST; n++) {
             if (!has_line && text == NULL)
                 verdict = lines_next(in, &line, &len);
             else if (!has_line)
@@ -142,7 +143,9 @@ static int run(struct send *s, const char *text, struct lines *in)
         const bool is_all_read = text != NULL || (in->is_over && verdict == LINE_NONE);
         if (is_all_read && !has_line && s->done == s->queued)
             return finish(s, status);
-        const int fd = is_all_read || has_line ? -1 : in->fd;
+        s->link.is_hasty = verdict == LINE_READY && !has_line;
+        // While lines are left over there is no need, and perhaps no room, to read more.
+        const int fd = is_all_read || has_line || s->link.is_hasty ? -1 : in->fd;
         if (!link_run(&s->link, fd, &is_readable, &status))
             return finish(s, status);
         if (is_readable)
