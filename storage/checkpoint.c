@@ -14,6 +14,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "storage/failpoints.h"
 #include "storage/store_internal.h"
 #include "storage/writer.h"
@@ -155,7 +156,7 @@ static void put_inbox(struct pqb_store *s, const struct pqb_journal_record *r)
     uint8_t value[PQB_VALUE_MAX];
 
     // Through a buffer of our own: the body lies in a page of this transaction.
-    for (uint16_t part = 0; part <= r->part_count; part++) {
+    for (uint16_t part = 0; part <= (PQB_MUTANT(PARTS_LEFT_BEHIND) ? 0 : r->part_count); part++) {
         const size_t len = part == 0 ? pqb_record_len(r) : pqb_part_len(r, part);
 
         pqb_key_inbox(key, r->uid, r->iseq, part);
@@ -199,7 +200,8 @@ static bool move_messages(struct pqb_store *s, const struct pqb_ledger_user *u,
          i++) {
         const struct pqb_retained *item = &u->retained[i];
 
-        move_message(s, cursor, item);
+        if (!PQB_MUTANT(NO_DEVICE_IS_ALL) || u->device_count > 0)
+            move_message(s, cursor, item);
         row->inbox_upto = item->iseq;
         *budget -= PQB_MIN(*budget, (uint64_t)item->bytes + ROW_COST);
     }

@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "storage/ledger_internal.h"
 
 enum undo_kind {
@@ -171,6 +172,8 @@ static void undo_revert(struct pqb_ledger *l, struct pqb_undo *undo)
 {
     switch (undo->kind) {
     case UNDO_USER:
+        if (PQB_MUTANT(ISEQ_SURVIVES_ABORT))
+            undo->core.head = undo->user->core.head;
         undo->user->core = undo->core;
         return;
     case UNDO_DEVICE:

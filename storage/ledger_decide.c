@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "storage/ledger_decision.h"
 
 int pqb_decision_post(struct pqb_ledger *l, const struct pqb_journal_record *record)
@@ -93,7 +94,7 @@ int pqb_decision_finish(const struct pqb_decision *d, enum pqb_result result, ui
 static uint64_t lowest_cursor(const struct pqb_ledger_user *u,
                               const struct pqb_ledger_device *except, uint64_t most)
 {
-    for (size_t i = 0; i < u->device_count; i++) {
+    for (size_t i = 0; i < u->device_count && !PQB_MUTANT(ANY_DEVICE_IS_ALL); i++) {
         if (u->devices[i] != except)
             most = PQB_MIN(most, u->devices[i]->cursor);
     }
@@ -238,6 +239,8 @@ static int register_device(struct pqb_decision *d)
     record.devno = d->user->core.devno_next;
     record.cursor = d->user->device_count > 0 ? lowest_cursor(d->user, NULL, UINT64_MAX)
                                               : d->user->core.settled.tail - 1;
+    if (PQB_MUTANT(REGISTER_AT_HEAD) || PQB_MUTANT(ANY_DEVICE_IS_ALL))
+        record.cursor = d->user->core.head;
     record.name = (struct pqb_text){.data = d->r->device, .len = d->r->device_len};
     err = pqb_decision_post(d->l, &record);
     if (err != PQB_OK)

@@ -4,6 +4,7 @@
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "storage/ledger_decision.h"
 
 // Over to, kind and body, not over low and after: those may differ between repeats.
@@ -22,7 +23,7 @@ static int answer_repeat(struct pqb_decision *d, const struct pqb_consumed *e, u
     struct pqb_ledger_user *to;
     int err;
 
-    if (e->state != PQB_STATE_ABANDONED && e->hash != hash)
+    if (e->state != PQB_STATE_ABANDONED && e->hash != hash && !PQB_MUTANT(RING_MISS_ACCEPTED))
         return pqb_decision_finish(d, PQB_RESULT_REFUSED, PQB_NACK_CONFLICT);
     r->state = e->state;
     if (e->state == PQB_STATE_REFUSED)
@@ -52,6 +53,8 @@ static int refuse_final(struct pqb_decision *d, uint64_t low, uint32_t hash, uin
     record.nack = nack;
     d->r->state = PQB_STATE_REFUSED;
     pqb_decision_finish(d, PQB_RESULT_REFUSED, nack);
+    if (PQB_MUTANT(QUOTA_IS_FORGOTTEN) && nack == PQB_NACK_QUOTA)
+        return PQB_OK;
     return pqb_decision_post(d->l, &record);
 }
 
@@ -73,7 +76,7 @@ static bool is_after_met(const struct pqb_decision *d, uint64_t low)
     const uint64_t after = d->r->after;
     const struct pqb_consumed *entry;
 
-    if (after < low)
+    if (after < low || PQB_MUTANT(AFTER_IGNORED))
         return true;
     entry = pqb_ledger_consumed_find(d->device, after);
     return entry != NULL &&
@@ -186,6 +189,10 @@ int pqb_decide_msg(struct pqb_decision *d)
 
     const uint64_t low = PQB_MAX(d->device->low, r->low);
 
+    if (r->seq < low && PQB_MUTANT(RING_MISS_ACCEPTED)) {
+        d->r->state = PQB_STATE_ACCEPTED;
+        return pqb_decision_finish(d, PQB_RESULT_DUPLICATE, 0);
+    }
     if (r->seq < low) // forgotten: it may have been another message
         return pqb_decision_finish(d, PQB_RESULT_REFUSED, PQB_NACK_CONFLICT);
     if (r->seq - low >= PQB_SEQ_WINDOW)
@@ -194,6 +201,8 @@ int pqb_decide_msg(struct pqb_decision *d)
     const uint32_t hash = message_hash(r);
     const struct pqb_consumed *entry = pqb_ledger_consumed_find(d->device, r->seq);
 
+    if (PQB_MUTANT(NO_IN_FLIGHT) && d->device->saved_in == d->l->batch)
+        return decide_fresh(d, low, hash);
     return entry != NULL ? answer_repeat(d, entry, hash) : decide_fresh(d, low, hash);
 }
 
@@ -207,7 +216,7 @@ static uint8_t skip_one(const struct pqb_decision *d, uint64_t low, uint64_t seq
         return PQB_STATE_UNKNOWN; // forgotten, or more than it may have sent
     entry = pqb_ledger_consumed_find(d->device, seq);
     if (entry != NULL)
-        return entry->state;
+        return PQB_MUTANT(SKIP_LIES) ? PQB_STATE_ABANDONED : entry->state;
     fresh->at[fresh->count].seq = seq;
     fresh->at[fresh->count++].state = PQB_STATE_ABANDONED;
     return PQB_STATE_ABANDONED;
@@ -259,7 +268,9 @@ int pqb_decide_stat(struct pqb_decision *d)
             return err;
         r->to_uid = to->uid;
         r->to_uhash = to->uhash;
-        r->state = r->iseq <= to->core.delivered ? PQB_STATE_DELIVERED : PQB_STATE_STORED;
+        r->state = r->iseq <= to->core.delivered || PQB_MUTANT(STORED_IS_DELIVERED)
+                       ? PQB_STATE_DELIVERED
+                       : PQB_STATE_STORED;
         return PQB_OK;
     }
     if (d->device == NULL)

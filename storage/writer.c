@@ -10,6 +10,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "storage/failpoints.h"
 #include "storage/store_internal.h"
 
@@ -61,7 +62,8 @@ int pqb_store_commit_txn(struct pqb_store *s, const char *step)
 static void complete(struct pqb_store *s, struct pqb_request *r)
 {
     struct pqb_store_shard *shard = &s->shards[r->shard];
-    const bool has_room = pqb_mpsc_push(&shard->done, r);
+    const bool is_dropped = PQB_MUTANT(COMPLETION_LOST) && s->counters.commit_messages % 64 == 63;
+    const bool has_room = is_dropped || pqb_mpsc_push(&shard->done, r);
 
     PQB_ASSERT(has_room); // a place was reserved when it was submitted
     shard->has_completions = true;
@@ -114,7 +116,8 @@ void pqb_writer_begin(struct pqb_store *s)
 
 static bool may_release(const struct pqb_store *s, const struct pqb_request *r)
 {
-    return s->config.durability == PQB_DURABILITY_ASYNC && r->op == PQB_OP_MSG &&
+    return (s->config.durability == PQB_DURABILITY_ASYNC || PQB_MUTANT(ACCEPT_BEFORE_COMMIT)) &&
+           r->op == PQB_OP_MSG &&
            (r->result == PQB_RESULT_DONE || r->result == PQB_RESULT_DUPLICATE) &&
            r->state != PQB_STATE_ABANDONED && s->txn.err == PQB_OK;
 }
@@ -218,6 +221,8 @@ static void fail_requests(struct pqb_store *s)
 {
     s->batch_records = 0;
     for (size_t i = 0; i < s->batch_count; i++) {
+        if (PQB_MUTANT(ABORT_IS_DONE) && s->batch[i]->op == PQB_OP_MSG)
+            continue;
         clear_results(s->batch[i]);
         s->batch[i]->result = PQB_RESULT_FAILED;
     }
@@ -227,14 +232,14 @@ static void flush(struct pqb_store *s)
 {
     int err = pqb_writer_commit(s, PQB_FAIL_BATCH_COMMIT);
 
-    if (err == PQB_ERR_NO_SPACE && s->has_released) {
+    if (err == PQB_ERR_NO_SPACE && s->has_released && !PQB_MUTANT(ACCEPT_BEFORE_COMMIT)) {
         pqb_store_fail(s, "async",
                        err); // what was answered is lost: a restart begins a new generation
         return;
     }
     if (err == PQB_ERR_NO_SPACE) {
         pqb_space_failed(s);
-        err = decide_again(s);
+        err = PQB_MUTANT(ABORT_IS_DONE) ? err : decide_again(s);
     }
     if (s->is_failed)
         return; // nobody is told: as in a crash

@@ -7,6 +7,7 @@
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "common/client/impl.h"
 
 // msgpack's headers and integers of a msg:R at their longest.
@@ -338,7 +339,8 @@ void pqb_outbox_on_rollback(struct pqb_client *c)
     // Also what this process never sent: its disk may have been copied, and the copy has sent it.
     // Told first, then forgotten, then the epoch: a crash in between tells again, never loses. The
     // callback may change the queue, hence the look at its start each time.
-    while (!pqb_list_is_empty(&o->queue) && outmsg_of(o->queue.next)->seq < end) {
+    while (!pqb_list_is_empty(&o->queue) && outmsg_of(o->queue.next)->seq < end &&
+           !PQB_MUTANT(UNCERTAIN_IS_SENT)) {
         struct pqb_outmsg *m = outmsg_of(o->queue.next);
 
         tell(c, m->seq, PQB_RECEIPT_UNCERTAIN, 0);
@@ -394,7 +396,7 @@ void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *
     *out = (struct pqb_frame){.type = PQB_FRAME_MSG_R};
     out->msg_r = (struct pqb_frame_msg_r){
         .seq = m->seq,
-        .low = c->outbox.low_durable,
+        .low = PQB_MUTANT(LOW_BEFORE_SYNC) ? pqb_outbox_low(c) : c->outbox.low_durable,
         .after = m->leader != NULL ? m->leader->seq : 0,
         .flags = m->seq == 0 ? PQB_MSG_EPHEMERAL : 0,
         .kind = m->kind,

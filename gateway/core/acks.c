@@ -1,3 +1,4 @@
+#include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
 #define CURSOR_RETRY_NS (50 * PQB_NS_PER_MS) // no request slot, or an aborted batch
@@ -45,6 +46,9 @@ void pqb_ack_on_frame(struct pqb_engine *e, struct pqb_session *s, const struct 
     for (size_t i = 0; i < f->received.count; i++)
         pqb_sent_map_on_received_range(&s->sent, f->received.at[i].first, f->received.at[i].last,
                                        &s->channel, now);
+    if (PQB_MUTANT(RANGES_ARE_ACKS) && f->received.count > 0)
+        pqb_ack_cursor(e, s, PQB_MIN(f->received.at[f->received.count - 1].last, s->user->head),
+                       now);
     pqb_fragments_settle(e, s);
     if (f->cursor <= s->cursor_durable)
         pqb_ack_answer(e, s);

@@ -1,4 +1,5 @@
 // Pages of a backlog. off:R grants positions to send; the messages themselves travel as any others.
+#include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
 uint64_t pqb_offline_backlog(const struct pqb_user_state *u, uint64_t cursor)
@@ -17,7 +18,8 @@ void pqb_offline_on_request(struct pqb_engine *e, struct pqb_session *s,
         pqb_count(e, PQB_COUNTER_OFF_ABOVE_HEAD);
         return;
     }
-    pqb_ack_cursor(e, s, f->cursor, now);
+    pqb_ack_cursor(e, s, PQB_MUTANT(PAGE_IS_ACK) ? PQB_MAX(f->cursor, s->queued_upto) : f->cursor,
+                   now);
     s->off_after = f->after;
     s->off_max = (uint16_t)PQB_MAX(1, PQB_MIN(f->max, PQB_PAGE_MAX));
     s->off_max_bytes = PQB_MIN(f->max_bytes, PQB_PAGE_BYTES_MAX);

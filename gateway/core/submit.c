@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/crc32c.h"
+#include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
 #define RATE_RETRY_MS_MAX 60000
@@ -47,7 +48,7 @@ bool pqb_submit_may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t 
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, seq, PQB_NACK_EPOCH, 0);
         return false;
     }
-    if (seq < s->low) {
+    if (seq < s->low && !PQB_MUTANT(RING_MISS_ACCEPTED)) {
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, seq, PQB_NACK_CONFLICT, 0);
         return false;
     }
@@ -73,7 +74,7 @@ static bool is_in_flight(struct pqb_engine *e, struct pqb_session *s,
 {
     const struct pqb_inflight *f = pqb_inflight_table_get(&e->inflight, key);
 
-    if (!f)
+    if (!f || PQB_MUTANT(NO_IN_FLIGHT))
         return false;
     if (f->hash == key->hash)
         pqb_count(e, PQB_COUNTER_SUBMIT_IN_FLIGHT_REPEATED);

@@ -46,6 +46,10 @@ struct totals {
 
 static struct sim_plan current; // for the signal handler
 
+#ifdef PQB_MUTANTS
+enum pqb_mutant pqb_mutant_active;
+#endif
+
 static double real_now(void)
 {
     struct timespec t;
