@@ -4,6 +4,7 @@
 //   sim_runner --fresh 20              seeds from the operating system
 //   sim_runner --seed 7 --trace        one seed, in this process, every event printed
 //   sim_runner --seed 7 --set loss=0   with a parameter changed
+//   sim_runner --seeds 1-5 --repeat    each twice: the second run must go the same way
 //   sim_runner --mutant NAME ...       with a planted bug: done when a seed finds it
 //
 // Exit: 0 every seed passed (with --mutant: one seed failed), 1 otherwise, 2 wrong use.
@@ -33,7 +34,7 @@
 
 struct options {
     uint64_t first, last, fresh;
-    bool has_trace, is_quiet;
+    bool has_trace, is_quiet, is_repeated;
     const char *mutant;
     const char *settings[SETTINGS_MAX];
     size_t settings_count;
@@ -135,6 +136,17 @@ static void print_result(uint64_t seed, const struct sim_result *r, double real_
            r->digest);
 }
 
+// A run depends on its seed alone, or a failure could not be looked at again.
+static bool does_repeat(const struct sim_plan *plan, struct sim_result *result)
+{
+    const uint64_t digest = result->digest;
+    const bool has_passed = run_apart(plan, SIM_TRACE_OFF, false, result);
+
+    if (has_passed && result->digest != digest)
+        snprintf(result->failure, sizeof(result->failure), "a second run went another way");
+    return has_passed && result->digest == digest;
+}
+
 static void run_seed(const struct options *options, uint64_t seed, struct sim_result *result,
                      struct totals *totals)
 {
@@ -151,6 +163,8 @@ static void run_seed(const struct options *options, uint64_t seed, struct sim_re
     } else {
         has_passed = run_apart(&plan, SIM_TRACE_OFF, options->mutant != NULL, result);
     }
+    if (has_passed && options->is_repeated)
+        has_passed = does_repeat(&plan, result);
     real_s = real_now() - start;
     totals->passed += has_passed;
     totals->failed += !has_passed;
@@ -214,7 +228,8 @@ static int wrong_use(const char *what)
 {
     fprintf(stderr,
             "sim_runner: %s\n"
-            "use: sim_runner [--seed N | --seeds A-B] [--fresh N] [--trace] [--quiet] [--mutant "
+            "use: sim_runner [--seed N | --seeds A-B] [--fresh N] [--trace] [--quiet] [--repeat] "
+            "[--mutant "
             "NAME]\n"
             "                [--devices N] [--seconds S] [--set NAME=VALUE]... | --parameters\n",
             what);
@@ -290,6 +305,8 @@ int main(int argc, char **argv)
             options.has_trace = true;
         else if (c == 'q')
             options.is_quiet = true;
+        else if (c == 'r')
+            options.is_repeated = true;
         else if (c == 'm')
             is_good = select_mutant(options.mutant = optarg);
         else if (c == 'd')
