@@ -280,17 +280,13 @@ static bool select_mutant(const char *name)
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
-                                          {"seeds", required_argument, NULL, 's'},
-                                          {"fresh", required_argument, NULL, 'f'},
-                                          {"trace", no_argument, NULL, 't'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"mutant", required_argument, NULL, 'm'},
-                                          {"devices", required_argument, NULL, 'd'},
-                                          {"seconds", required_argument, NULL, 'v'},
-                                          {"set", required_argument, NULL, 'S'},
-                                          {"parameters", no_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 's'},
+        {"fresh", required_argument, NULL, 'f'},   {"trace", no_argument, NULL, 't'},
+        {"quiet", no_argument, NULL, 'q'},         {"repeat", no_argument, NULL, 'r'},
+        {"mutant", required_argument, NULL, 'm'},  {"devices", required_argument, NULL, 'd'},
+        {"seconds", required_argument, NULL, 'v'}, {"set", required_argument, NULL, 'S'},
+        {"parameters", no_argument, NULL, 'p'},    {NULL, 0, NULL, 0}};
     struct options options = {0};
     int c;
 
