@@ -46,15 +46,14 @@ static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
     size_t n = 0;
 
     for (size_t i = 0; i < len; i += 3) {
-        const size_t have = PQB_MIN(len - i, (size_t)3);
-        const uint32_t bits = (uint32_t)body[i] << 16 |
-                              (have > 1 ? (uint32_t)body[i + 1] << 8 : 0) |
-                              (have > 2 ? body[i + 2] : 0);
+        const bool has_second = i + 1 < len, has_third = i + 2 < len;
+        const uint32_t second = has_second ? body[i + 1] : 0, third = has_third ? body[i + 2] : 0;
+        const uint32_t bits = (uint32_t)body[i] << 16 | second << 8 | third;
 
         text[n++] = digits[bits >> 18];
         text[n++] = digits[bits >> 12 & 63];
-        text[n++] = (char)(have > 1 ? digits[bits >> 6 & 63] : '=');
-        text[n++] = (char)(have > 2 ? digits[bits & 63] : '=');
+        text[n++] = has_second ? digits[bits >> 6 & 63] : '=';
+        text[n++] = has_third ? digits[bits & 63] : '=';
     }
     pqb_json_text_n(j, "body_b64", text, n);
 }
