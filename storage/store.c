@@ -39,7 +39,7 @@ void pqb_store_config_default(struct pqb_store_config *config)
     config->devices_per_user_max = 8;
     config->retention_ms = UINT64_C(30) * 86400 * 1000;
     config->device_idle_ms = UINT64_C(180) * 86400 * 1000;
-    config->users_cached_max = 4096;
+    config->users_cached_max = 0;
     config->failpoint = NULL;
 }
 

@@ -63,7 +63,7 @@ struct pqb_store_config {
     uint32_t devices_per_user_max;
     uint64_t retention_ms;   // age at which a message expires; 0: never
     uint64_t device_idle_ms; // a device unseen for so long is forgotten; 0: never
-    size_t users_cached_max; // users kept in memory while nothing of theirs is in the journal
+    size_t users_cached_max; // users at rest since the last checkpoint but one kept in memory
 
     pqb_store_wake_fn wake;
     pqb_store_failpoint_fn failpoint;

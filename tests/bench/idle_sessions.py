@@ -30,7 +30,7 @@ def main():
         gateway = subprocess.Popen(
             [os.path.join(args.bin, "gateway/paquebotd"), "--security", "plaintext", "--auth", "any",
              "--data", os.path.join(directory, "data"), "--listen", "127.0.0.1:0",
-             "--shards", str(args.shards)],
+             "--shards", str(args.shards), "--checkpoint-interval", "10s"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             target = gateway.stdout.readline().split("listen=")[1].split()[0]
@@ -40,8 +40,9 @@ def main():
                 [os.path.join(args.bin, "tools/pqbsim"), "load", "--target", target, "--clients",
                  str(args.sessions), "--rate", "1", "--duration", "90", "--settle", "1"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            # The load begins to send when all are in; by then, and a checkpoint later, all is quiet.
-            time.sleep(args.sessions / 2000 + 70)
+            # The load begins to send when all are in; two checkpoints later the writer has forgotten
+            # those who are at rest.
+            time.sleep(args.sessions / 2000 + 40)
             after = resident_bytes(gateway.pid)
             load.send_signal(signal.SIGINT)
             load.wait()
