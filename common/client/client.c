@@ -48,6 +48,21 @@ void pqb_attempt_done(struct pqb_attempt *a)
     *a = (struct pqb_attempt){.at = PQB_NEVER};
 }
 
+static void ask_again(struct pqb_attempt *a)
+{
+    if (a->at != PQB_NEVER)
+        pqb_attempt_ask(a);
+}
+
+void pqb_client_ask_again(struct pqb_client *c)
+{
+    pqb_sent_map_mark_all_lost(&c->outbox.sent, &c->channel);
+    ask_again(&c->login.epoch);
+    ask_again(&c->outbox.skip);
+    ask_again(&c->inbox.ack);
+    ask_again(&c->pull.ask);
+}
+
 bool pqb_attempt_is_due(const struct pqb_attempt *a, pqb_tstamp now)
 {
     return a->at <= now;
@@ -453,7 +468,7 @@ void pqb_client_on_path_change(struct pqb_client *c, uint64_t now)
     }
     c->answers.has_ping = true;
     pqb_channel_on_path_change(&c->channel, false);
-    pqb_sent_map_mark_all_lost(&c->outbox.sent, &c->channel);
+    pqb_client_ask_again(c);
 }
 
 // ------------------------------------------------------------------------------------- getters

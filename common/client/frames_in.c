@@ -102,7 +102,7 @@ static void on_path_challenge(struct pqb_client *c, const struct pqb_frame_path 
     memcpy(c->answers.path, f->data, PQB_PATH_LEN);
     if (is_repeat)
         return;
-    pqb_sent_map_mark_all_lost(&c->outbox.sent, &c->channel);
+    pqb_client_ask_again(c);
     c->keepalive_now_ns = PQB_MIN(c->login.keepalive_ns, PQB_CLIENT_KEEPALIVE_MIN_NS);
 }
 

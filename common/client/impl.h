@@ -258,6 +258,9 @@ void pqb_attempt_on_sent(struct pqb_attempt *a, struct pqb_client *c, pqb_tstamp
 void pqb_attempt_done(struct pqb_attempt *a);
 bool pqb_attempt_is_due(const struct pqb_attempt *a, pqb_tstamp now);
 
+// What is unanswered was answered to an address that is no longer ours: everything is asked anew.
+void pqb_client_ask_again(struct pqb_client *c);
+
 // ---------------------------------------------------------------------------------- login.c
 
 void pqb_login_init(struct pqb_client *c);

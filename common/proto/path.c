@@ -104,10 +104,8 @@ pqb_tstamp pqb_path_deadline(const struct pqb_path *p)
 
 struct pqb_addr pqb_path_take_destination(struct pqb_path *p, uint32_t len)
 {
-    // Before the first challenge has left, and for those still to come, the budget is reserved.
-    const uint32_t reserve = PQB_PATH_TRIES * CHALLENGE_DATAGRAM_LEN;
-
-    if (!has_candidate(p) || p->tries == 0 || p->budget < len + reserve)
+    // The first challenge goes before anything else, and one more must stay possible.
+    if (!has_candidate(p) || p->tries == 0 || p->budget < len + CHALLENGE_DATAGRAM_LEN)
         return p->current;
     p->budget -= len;
     return p->candidate;
