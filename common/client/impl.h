@@ -92,6 +92,8 @@ struct pqb_outmsg {
     bool is_mapped;    // in outbox.sent
     bool is_sent;      // in this session
     bool is_abandoned; // skip:R is out
+    bool is_away;      // on its way as a whole, as far as we know; see pqb_outbox_find_leaving
+    bool may_leave;    // and so is everything that it follows
     char content[];    // name, NUL, body
 };
 
@@ -306,8 +308,8 @@ size_t pqb_outbox_write_ephemeral(struct pqb_client *c, uint8_t *out, size_t roo
 size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now);
 pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c);
 
-// Have all the messages that this one follows left, so that it may leave too?
-bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m);
+// Sets `may_leave` of every message within the window.
+void pqb_outbox_find_leaving(const struct pqb_client *c);
 
 struct pqb_outmsg *pqb_outbox_find(const struct pqb_client *c, uint64_t seq);
 void pqb_outbox_fill_frame(const struct pqb_client *c, const struct pqb_outmsg *m,

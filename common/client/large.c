@@ -78,15 +78,6 @@ static bool open_slot(struct pqb_client *c, struct pqb_large *l, struct pqb_outm
     return true;
 }
 
-bool pqb_large_is_any(const struct pqb_client *c)
-{
-    for (unsigned i = 0; i < PQB_CLIENT_LARGE_MAX; i++) {
-        if (c->outbox.large[i].msg != NULL)
-            return true;
-    }
-    return false;
-}
-
 bool pqb_large_is_out(const struct pqb_client *c, const struct pqb_outmsg *m)
 {
     for (unsigned i = 0; i < PQB_CLIENT_LARGE_MAX; i++) {
@@ -111,12 +102,19 @@ static bool is_open(const struct pqb_client *c, const struct pqb_outmsg *m)
 // behind nothing that has not left.
 static struct pqb_outmsg *next_waiting(const struct pqb_client *c)
 {
+    bool is_walked = false;
+
     PQB_LIST_FOREACH (it, &c->outbox.queue) {
         struct pqb_outmsg *m = PQB_CONTAINER_OF(it, struct pqb_outmsg, link);
 
         if (it == c->outbox.unmapped)
             return NULL;
-        if (m->is_large && !m->is_abandoned && !is_open(c, m) && pqb_outbox_may_leave(c, m))
+        if (!m->is_large || m->is_abandoned || is_open(c, m))
+            continue;
+        if (!is_walked)
+            pqb_outbox_find_leaving(c);
+        is_walked = true;
+        if (m->may_leave)
             return m;
     }
     return NULL;

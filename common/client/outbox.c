@@ -444,33 +444,6 @@ static void count_sent(struct pqb_client *c, struct pqb_outmsg *m)
     m->is_fresh = false;
 }
 
-// On its way as a whole, as far as we know.
-static bool is_out(const struct pqb_client *c, const struct pqb_outmsg *m)
-{
-    const struct pqb_sent *item;
-
-    if (m->is_large)
-        return pqb_large_is_out(c, m);
-    item = m->is_mapped ? pqb_sent_map_find(&c->outbox.sent, m->seq) : NULL;
-    return item != NULL && item->transmissions > 0 && !item->is_lost;
-}
-
-// The gateway holds a message until all that it follows has come, so one that leaves earlier only
-// takes up the window and the rate, and may keep the ones before it from leaving.
-bool pqb_outbox_may_leave(const struct pqb_client *c, const struct pqb_outmsg *m)
-{
-    // With nothing lost and nothing large, whatever left first is still ahead.
-    const bool is_orderly = c->outbox.sent.lost_count == 0 && !pqb_large_is_any(c);
-
-    for (const struct pqb_outmsg *l = m->leader; l != NULL; l = l->leader) {
-        if (!is_out(c, l))
-            return false;
-        if (is_orderly)
-            return true;
-    }
-    return true;
-}
-
 // A message that overtook its leader goes again right behind it, and not before.
 static bool is_leader_ahead(const struct pqb_client *c, const struct pqb_outmsg *m)
 {
@@ -498,21 +471,46 @@ static pqb_tstamp overtaker_deadline(const struct pqb_client *c)
     return at;
 }
 
-// The lowest message that is to be sent (again) and may leave; NULL: none.
+// Walks the queue as far as it may travel and finds out for each message whether it may leave: the
+// gateway holds a message until all that it follows has come, so one that leaves earlier only takes
+// up the window and the rate, and may keep the ones before it from leaving. Returns the lowest one
+// that is to be sent (again) and may leave.
+static struct pqb_sent *walk(const struct pqb_client *c, bool is_first_enough)
+{
+    const struct pqb_outbox *o = &c->outbox;
+    struct pqb_sent *first = NULL;
+    uint32_t at = 0;
+
+    for (struct pqb_list *it = o->queue.next; it != &o->queue && it != o->unmapped; it = it->next) {
+        struct pqb_outmsg *m = outmsg_of(it);
+
+        m->may_leave = m->leader == NULL || (m->leader->may_leave && m->leader->is_away);
+        m->is_away = m->is_large && pqb_large_is_out(c, m);
+        if (!m->is_mapped)
+            continue;
+        while (pqb_sent_map_at(&o->sent, at)->key < m->seq)
+            at++;
+        struct pqb_sent *item = pqb_sent_map_at(&o->sent, at);
+        m->is_away = item->transmissions > 0 && !item->is_lost;
+        if (first == NULL && !m->is_away && !item->is_acked && m->may_leave &&
+            is_leader_ahead(c, m))
+            first = item;
+        if (first != NULL && is_first_enough)
+            break;
+    }
+    return first;
+}
+
+void pqb_outbox_find_leaving(const struct pqb_client *c)
+{
+    (void)walk(c, false);
+}
+
 static struct pqb_sent *next_item(const struct pqb_client *c)
 {
-    const struct pqb_sent_map *sent = &c->outbox.sent;
-
-    if (sent->lost_count == 0 && c->outbox.unsent_count == 0)
+    if (c->outbox.sent.lost_count == 0 && c->outbox.unsent_count == 0)
         return NULL;
-    for (uint32_t i = sent->settled; i < sent->count; i++) {
-        struct pqb_sent *item = pqb_sent_map_at(sent, i);
-
-        if ((item->transmissions == 0 || item->is_lost) &&
-            pqb_outbox_may_leave(c, outmsg_in(item)) && is_leader_ahead(c, outmsg_in(item)))
-            return item;
-    }
-    return NULL;
+    return walk(c, true);
 }
 
 size_t pqb_outbox_write(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now)
