@@ -208,6 +208,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
     char user[16], device[16];
     int err;
 
+    p->is_known = false;
     p->now = p->disk->now = now;
     pqb_client_config_default(&config);
     snprintf(user, sizeof(user), "u%u", p->user);
@@ -241,6 +242,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
 
 void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now)
 {
+    p->is_known = false;
     sim_trace(now, "u%u/d%u dies%s", p->user, p->device, is_power_cut ? " (power cut)" : "");
     pqb_client_destroy(p->client);
     p->client = NULL;
@@ -354,6 +356,7 @@ static void after_call(struct sim_peer *p)
 
 void sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now)
 {
+    p->is_known = false;
     if (!p->client)
         return;
     p->now = p->disk->now = now;
@@ -393,6 +396,7 @@ static void transmit(struct sim_peer *p)
 
 void sim_peer_turn(struct sim_peer *p, pqb_tstamp now)
 {
+    p->is_known = false;
     p->now = p->disk->now = now;
     p->is_touched = false;
     if (!p->client && p->start_at <= now)
@@ -416,25 +420,34 @@ void sim_peer_turn(struct sim_peer *p, pqb_tstamp now)
     after_call(p);
 }
 
-pqb_tstamp sim_peer_next_deadline(const struct sim_peer *p)
+static pqb_tstamp find_deadline(const struct sim_peer *p)
 {
-    pqb_tstamp at;
+    pqb_tstamp at = pqb_client_next_deadline(p->client);
 
-    if (!p->client)
-        return p->start_at;
-    if (p->is_touched)
-        return 0;
-    at = pqb_client_next_deadline(p->client);
     at = PQB_MIN(at, p->connect_at);
     at = PQB_MIN(at, p->resume_at);
     at = PQB_MIN(at, p->pull_at);
     return PQB_MIN(at, p->send_at);
 }
 
+// The world asks at every event; the client is asked only after something happened to it.
+pqb_tstamp sim_peer_next_deadline(struct sim_peer *p)
+{
+    if (!p->client)
+        return p->start_at;
+    if (p->is_touched)
+        return 0;
+    if (!p->is_known)
+        p->deadline = find_deadline(p);
+    p->is_known = true;
+    return p->deadline;
+}
+
 // ------------------------------------------------------------------------------------------ moods
 
 void sim_peer_go_offline(struct sim_peer *p, pqb_duration away, pqb_tstamp now)
 {
+    p->is_known = false;
     if (!p->client)
         return;
     p->now = p->disk->now = now;
@@ -454,6 +467,7 @@ void sim_peer_keep_backup(struct sim_peer *p)
 
 void sim_peer_restore_backup(struct sim_peer *p, pqb_tstamp now)
 {
+    p->is_known = false;
     if (!p->backup)
         return;
     sim_trace(now, "u%u/d%u is restored from a backup", p->user, p->device);
@@ -467,6 +481,7 @@ void sim_peer_restore_backup(struct sim_peer *p, pqb_tstamp now)
 
 void sim_peer_settle(struct sim_peer *p, pqb_tstamp now)
 {
+    p->is_known = false;
     p->is_settling = true;
     p->dies_at_next_take = false;
     p->send_at = PQB_NEVER;
@@ -482,6 +497,7 @@ void sim_peer_settle(struct sim_peer *p, pqb_tstamp now)
 
 void sim_peer_log_out(struct sim_peer *p, pqb_tstamp now)
 {
+    p->is_known = false;
     sim_peer_go_offline(p, 0, now);
     p->connect_at = PQB_NEVER;
     p->start_at = PQB_NEVER;

@@ -38,6 +38,8 @@ struct sim_peer {
     bool is_dying; // inside a callback: the process ends when the call returns
     bool dies_at_next_take;
     bool is_touched; // something was asked of it: it wants a turn now
+    bool is_known;   // `deadline` still holds
+    pqb_tstamp deadline;
     uint64_t skips[SIM_SKIPS_MAX];
     size_t skips_count;
     uint64_t logins, deaths, refused_sends;
@@ -55,7 +57,7 @@ void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now);
 
 void sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now);
 void sim_peer_turn(struct sim_peer *p, pqb_tstamp now); // timers, workload, transmission
-pqb_tstamp sim_peer_next_deadline(const struct sim_peer *p);
+pqb_tstamp sim_peer_next_deadline(struct sim_peer *p);
 
 // Moods.
 void sim_peer_go_offline(struct sim_peer *p, pqb_duration away, pqb_tstamp now);

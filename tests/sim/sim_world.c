@@ -252,7 +252,7 @@ static void turn(struct sim_world *w)
     }
 }
 
-static pqb_tstamp next_event(const struct sim_world *w)
+static pqb_tstamp next_event(struct sim_world *w)
 {
     pqb_tstamp at = PQB_MIN(sim_net_next_arrival(&w->net), sim_gateway_next_deadline(&w->gateway));
 
