@@ -23,6 +23,19 @@ void pqb_ack_request(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now
     s->retry_at = s->is_cursor_busy ? PQB_NEVER : pqb_tstamp_add(now, CURSOR_RETRY_NS);
 }
 
+void pqb_ack_last(struct pqb_engine *e, const struct pqb_session *s)
+{
+    struct pqb_request *r;
+
+    if (s->cursor <= s->cursor_durable || s->is_rolling_back)
+        return;
+    r = pqb_engine_request(e, PQB_OP_CURSOR, s, 0);
+    if (r)
+        r->cursor = s->cursor;
+    // Without a slot it is lost with the session; the device says it again at its next login.
+    (void)pqb_engine_submit(e, r);
+}
+
 void pqb_ack_cursor(struct pqb_engine *e, struct pqb_session *s, uint64_t cursor, pqb_tstamp now)
 {
     PQB_ASSERT(cursor <= s->user->head);

@@ -144,6 +144,7 @@ void pqb_ack_cursor(struct pqb_engine *e, struct pqb_session *s, uint64_t cursor
 void pqb_ack_on_frame(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame_ack_r *f,
                       pqb_tstamp now);
 void pqb_ack_request(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now);
+void pqb_ack_last(struct pqb_engine *e, const struct pqb_session *s); // the session ends
 void pqb_ack_on_completed(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
 
 // hints.c: ack:N to senders, on whatever shard they are.

@@ -139,8 +139,10 @@ void pqb_session_on_datagram(struct pqb_engine *e, struct pqb_session *s,
         return;
     }
     pqb_path_on_datagram(&s->path, from, (uint32_t)len, receipt.is_newest, &e->rng, now);
-    if (on_frames(e, s, d.frames, d.frames + d.frames_len, now) == FRAME_ENDS_SESSION)
+    if (on_frames(e, s, d.frames, d.frames + d.frames_len, now) == FRAME_ENDS_SESSION) {
+        pqb_ack_last(e, s);
         pqb_session_close(e, s);
-    else
+    } else {
         pqb_session_touch(e, s);
+    }
 }

@@ -96,6 +96,7 @@ void pqb_session_kick(struct pqb_engine *e, struct pqb_session *s, enum pqb_kick
     } else {
         pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
     }
+    pqb_ack_last(e, s);
     pqb_session_close(e, s);
 }
 

@@ -156,6 +156,28 @@ static void an_ack_range_stops_retransmission_but_acknowledges_nothing(void **st
     assert_int_equal(peer_got_count(&again, PQB_FRAME_MSG_N), 2);
 }
 
+static void the_last_cursor_outlives_its_session(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f, frames[2] = {{.type = PQB_FRAME_ACK_R}, {.type = PQB_FRAME_LOGOUT}};
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_msg(&a, 1, 0, "bob", "one");
+    peer_msg(&a, 2, 0, "bob", "two");
+    gate_settle(g);
+    assert_true(peer_got(&b, PQB_FRAME_MSG_N, 0, &f));
+    peer_ack(&b, f.msg_n.iseq); // is with the writer when the next one comes
+    frames[0].ack_r.cursor = f.msg_n.iseq + 1;
+    peer_send(&b, frames, 2);
+    gate_settle(g);
+    gate_clear(g);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    peer_login(&again);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_MSG_N), 0);
+}
+
 static void a_cursor_above_the_head_is_refused(void **state)
 {
     struct gate *g = *state;
@@ -466,6 +488,7 @@ int main(void)
         CASE(while_a_backlog_is_pulled_arrivals_are_only_announced),
         CASE(a_page_alone_acknowledges_nothing),
         CASE(an_ack_range_stops_retransmission_but_acknowledges_nothing),
+        CASE(the_last_cursor_outlives_its_session),
         CASE(a_cursor_above_the_head_is_refused),
         CASE(a_cursor_above_the_head_at_login_begins_a_new_generation),
         CASE(a_new_generation_that_cannot_be_made_at_once_is_asked_for_again),
