@@ -261,6 +261,14 @@ static int mark_seen(struct pqb_decision *d)
     return d->turn->may_store && (is_raise || is_stale) ? pqb_decision_post(d->l, &record) : PQB_OK;
 }
 
+// Whoever has messages and no device yet is let in even when the disk is full: only an acknowledged
+// message makes room.
+static bool may_register(const struct pqb_decision *d)
+{
+    return d->turn->may_store ||
+           (d->user != NULL && d->user->device_count == 0 && d->user->core.settled.count > 0);
+}
+
 static int decide_login(struct pqb_decision *d)
 {
     int err = PQB_OK;
@@ -270,7 +278,7 @@ static int decide_login(struct pqb_decision *d)
         fill(d);
         return err;
     }
-    if (!d->turn->may_store)
+    if (!may_register(d))
         return pqb_decision_finish(d, PQB_RESULT_TRANSIENT, PQB_NACK_STORAGE);
     if (d->user == NULL && !pqb_decision_may_add_user(d->l))
         return pqb_decision_finish(d, PQB_RESULT_REFUSED, PQB_NACK_UNKNOWN);

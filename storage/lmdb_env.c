@@ -241,6 +241,26 @@ int pqb_env_used_bytes(const struct pqb_env *e, uint64_t *out)
     return pqb_err_from_mdb(rc);
 }
 
+int pqb_env_allocate(struct pqb_env *e, uint64_t upto)
+{
+    mdb_filehandle_t fd;
+    int rc;
+
+    if (upto <= e->allocated)
+        return PQB_OK;
+    rc = mdb_env_get_fd(e->env, &fd);
+    if (rc != 0)
+        return pqb_err_from_mdb(rc);
+    // The size stays: LMDB sets it by what it writes.
+    do {
+        rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)e->allocated, (off_t)(upto - e->allocated));
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+        return errno == EFBIG ? PQB_ERR_NO_SPACE : pqb_err_from_mdb(errno);
+    e->allocated = upto;
+    return PQB_OK;
+}
+
 // ---------------------------------------------------------------------------------- transactions
 
 bool pqb_txn_is_open(const struct pqb_txn *t)

@@ -15,6 +15,7 @@ struct pqb_env {
     MDB_dbi journal, inbox, device, user, name, meta;
     int lock_fd; // -1: none
     size_t page_len;
+    uint64_t allocated; // bytes of the file that have blocks on disk for sure
 };
 
 struct pqb_env_options {
@@ -40,6 +41,11 @@ MDB_val pqb_val(const void *data, size_t len);
 
 // Bytes of the map in use: pages ever touched less those on the free list. PQB_OK or an error.
 PQB_MUST_USE int pqb_env_used_bytes(const struct pqb_env *e, uint64_t *out);
+
+// Blocks on disk for the file's first `upto` bytes, so that growing into them can't fail: LMDB
+// reports a write cut short by a full disk as EIO, like a broken disk. PQB_ERR_NO_SPACE,
+// PQB_ERR_IO. A file system that makes no such promises counts as having room.
+PQB_MUST_USE int pqb_env_allocate(struct pqb_env *e, uint64_t upto);
 
 // A write transaction. After the first failure every call does nothing and commit reports it.
 struct pqb_txn {

@@ -7,9 +7,13 @@
 
 #define CHECK_INTERVAL_NS (100 * PQB_NS_PER_MS) // counting free pages walks LMDB's free list
 
+#define UPKEEP_BYTES   (UINT64_C(2) << 20) // what cursors and the steps of a checkpoint copy
+#define ALLOCATE_CHUNK (UINT64_C(4) << 20)
+#define PAGES_FACTOR   4 // bytes of pages that a byte of the journal can cost, copies included
+
 bool pqb_space_may_store(const struct pqb_store *s)
 {
-    return !s->is_soft_full && s->space_retry_at == 0 &&
+    return !s->is_soft_full && !s->is_disk_full && s->space_retry_at == 0 &&
            s->counters.journal_bytes + s->batch_journal_bytes < s->journal_max_bytes;
 }
 
@@ -35,10 +39,54 @@ static uint64_t soft_limit(const struct pqb_store *s)
     return s->config.map_bytes / 100 * s->config.disk_soft_percent;
 }
 
+// Room on the file system, beyond what is used, without which no message is taken: a batch, then a
+// checkpoint of the whole journal, which writes what it moves before it drops the journal's copy.
+static uint64_t disk_need(const struct pqb_store *s)
+{
+    return UPKEEP_BYTES + 2 * (uint64_t)s->config.batch_bytes_max + 2 * s->counters.journal_bytes;
+}
+
+// Measures anew how much may be stored on the disk. Blocks are taken ahead of need, so that what
+// must go on when the disk is full has them.
+static void measure_disk(struct pqb_store *s, uint64_t touched)
+{
+    const uint64_t need = disk_need(s);
+    const uint64_t want = PQB_MIN(touched + need, s->config.map_bytes);
+    const uint64_t rounded = (want + ALLOCATE_CHUNK - 1) / ALLOCATE_CHUNK * ALLOCATE_CHUNK;
+    uint64_t used = touched;
+
+    s->disk_measured_at = s->now;
+    s->disk_measured_bytes = s->counters.commit_bytes;
+    if (pqb_env_allocate(&s->env, PQB_MIN(rounded, s->config.map_bytes)) == PQB_OK ||
+        pqb_env_allocate(&s->env, want) == PQB_OK) {
+        s->is_disk_full = false;
+        s->disk_left = s->env.allocated - want;
+        return;
+    }
+    // What the journal gave back is as good as room behind the end.
+    if (pqb_env_used_bytes(&s->env, &used) != PQB_OK)
+        used = touched;
+    s->is_disk_full = used + need > s->env.allocated;
+    s->disk_left = s->is_disk_full ? 0 : s->env.allocated - used - need;
+}
+
+static void check_disk(struct pqb_store *s, uint64_t touched)
+{
+    const uint64_t spent = PAGES_FACTOR * (s->counters.commit_bytes - s->disk_measured_bytes);
+
+    if (s->config.is_sync_off ||
+        (!s->is_disk_full && s->disk_measured_at != 0 && spent < s->disk_left))
+        return;
+    if (s->is_disk_full && s->now < s->disk_measured_at + CHECK_INTERVAL_NS)
+        return;
+    measure_disk(s, touched);
+}
+
 void pqb_space_check(struct pqb_store *s)
 {
     uint64_t used = touched_bytes(s);
 
+    check_disk(s, used);
     if (s->space_retry_at != 0 && s->now >= s->space_retry_at)
         s->space_retry_at = 0;
     if (used >= soft_limit(s)) {

@@ -88,10 +88,14 @@ struct pqb_store {
     uint64_t journal_first;   // first gseq in the journal; next_gseq when empty
     pqb_tstamp journal_since; // when the journal got its first record after a checkpoint
 
-    bool is_soft_full;
+    bool is_soft_full; // of the map
     pqb_tstamp soft_checked_at;
-    pqb_tstamp space_retry_at; // 0: no failure for want of space is being waited out
-    bool is_failed;            // fatal: the store does nothing any more
+    bool is_disk_full; // of the file system
+    pqb_tstamp disk_measured_at;
+    uint64_t disk_measured_bytes; // counters.commit_bytes then
+    uint64_t disk_left;           // pages that may be written before it is measured again
+    pqb_tstamp space_retry_at;    // 0: no failure for want of space is being waited out
+    bool is_failed;               // fatal: the store does nothing any more
 
     pthread_t thread;
     bool has_thread;

@@ -487,7 +487,25 @@ static void while_degraded_only_cursors_skips_and_known_answers_come_through(voi
     r = decide(b, named(PQB_OP_LOGIN, "eve", "phone"));
     assert_int_equal(ANSWER(r->result, r->nack), STORAGE);
     pqb_request_destroy(r);
+    r = decide(b, named(PQB_OP_LOGIN, "bob", "tablet"));
+    assert_int_equal(ANSWER(r->result, r->nack), STORAGE);
+    pqb_request_destroy(r);
     assert_int_equal(login(b, "bob", "phone"), b->bob); // known: nothing to write
+}
+
+static void while_degraded_who_has_messages_may_register_to_take_them(void **state)
+{
+    struct bench *b = *state;
+    struct pqb_request *r;
+
+    assert_int_equal(send(b, 1, 1, 0, "eve", "x"), DONE);
+    b->turn.may_store = false;
+    r = decide(b, named(PQB_OP_LOGIN, "eve", "phone"));
+    assert_int_equal(r->result, PQB_RESULT_DONE);
+    pqb_request_destroy(r);
+    r = decide(b, named(PQB_OP_LOGIN, "eve", "tablet")); // one of her devices is enough
+    assert_int_equal(ANSWER(r->result, r->nack), STORAGE);
+    pqb_request_destroy(r);
 }
 
 // ---------------------------------------------------------------------------------- the rest
@@ -571,6 +589,7 @@ int main(void)
         CASE(a_user_has_so_many_devices_and_no_more),
         CASE(an_inbox_takes_messages_up_to_its_limit),
         CASE(while_degraded_only_cursors_skips_and_known_answers_come_through),
+        CASE(while_degraded_who_has_messages_may_register_to_take_them),
         CASE(stat_tells_by_receipt_and_by_window),
         CASE(a_login_raises_low_and_is_otherwise_written_only_after_a_silence),
         CASE(the_last_generation_is_never_left),
