@@ -40,18 +40,21 @@ def small_disk(directory, megabytes):
 def fill_until_refused_then_drain(gateway, directory, count):
     """alice sends `count` messages, more than the disk holds, to bob, who is away. bob comes back
     when she is refused. All must arrive, each once and in order."""
+    def states(name):  # not on the disk that is full
+        return os.path.join(directory, "state", name)
+
     lines = [f"{i:06d} " + "x" * (BODY - 7) for i in range(count)]
     path = os.path.join(directory, "lines")
     with open(path, "w", encoding="ascii") as out:
         out.write("".join(line + "\n" for line in lines))
     with open(path, encoding="ascii") as source:
         sender = start_pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--wait", "accepted",
-                           "--timeout", 150, stdin=source)
+                           "--timeout", 150, stdin=source, state=states("alice"))
 
     def refusals(stats):
         return stats["nack.storage"] + stats["nack.busy"]
 
-    wait_until(lambda: refusals(gateway.stats()) > 0, timeout=60)
+    wait_until(lambda: refusals(gateway.stats()) > 0 or sender.poll() is not None, timeout=60)
     wait_until(lambda: gateway.stats()["store.degraded"] == 1)
     time.sleep(1)
     stats = gateway.stats()
@@ -69,7 +72,8 @@ def fill_until_refused_then_drain(gateway, directory, count):
     gateway.start()
     assert json.loads(gateway.ctl("user", "bob", "--json").stdout)["inbox_count"] >= stored
 
-    bob = start_pqb(gateway, "listen", "bob", "phone", "--count", count, "--timeout", 120)
+    bob = start_pqb(gateway, "listen", "bob", "phone", "--count", count, "--timeout", 120,
+                    state=states("bob"))
     out, err = bob.communicate(timeout=140)
     got = [line.split("\t")[1] for line in out.splitlines()]
     assert got == lines, (len(got), err, sender.poll())
@@ -77,30 +81,33 @@ def fill_until_refused_then_drain(gateway, directory, count):
     assert sender.returncode == 0, err
     wait_until(lambda: json.loads(gateway.ctl("user", "bob", "--json").stdout)["inbox_count"] == 0)
     wait_until(lambda: gateway.stats()["store.degraded"] == 0)
-    pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--timeout", 20, "room again")
+    pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--timeout", 20, "room again",
+        state=states("alice"))
     assert gateway.stop() == 0
     gateway.ctl("verify", gateway.data)
 
 
 def test_a_full_file_system_refuses_loses_nothing_and_heals(directory):
-    with small_disk(directory, 12) as (data, env):
-        with Gateway(directory, "--checkpoint-bytes", "512KiB", "--checkpoint-interval", "500ms",
-                     data=data, env=env) as gateway:
+    with small_disk(directory, 16) as (data, env):
+        with Gateway(directory, "--batch-bytes-max", "256KiB", "--checkpoint-bytes", "512KiB",
+                     "--checkpoint-interval", "500ms", data=data, env=env) as gateway:
             fill_until_refused_then_drain(gateway, directory, 16000)
 
 
 def test_a_full_map_refuses_loses_nothing_and_heals(directory):
-    with Gateway(directory, "--map-size", "16MiB", "--checkpoint-bytes", "512KiB",
-                 "--checkpoint-interval", "500ms") as gateway:
+    with Gateway(directory, "--map-size", "16MiB", "--journal-max", "4MiB", "--checkpoint-bytes",
+                 "512KiB", "--checkpoint-interval", "500ms") as gateway:
         fill_until_refused_then_drain(gateway, directory, 20000)
 
 
-def test_a_full_journal_refuses_until_a_checkpoint_has_caught_up(directory):
-    with Gateway(directory, "--journal-max", "1MiB", "--checkpoint-bytes", "1MiB",
+def test_a_small_journal_is_checkpointed_in_time(directory):
+    with Gateway(directory, "--journal-max", "1MiB", "--checkpoint-bytes", "1000KiB",
                  "--checkpoint-interval", "1d") as gateway:
-        load(gateway.target, "--clients", 20, "--rate", 100 if SANITIZED else 1500, "--duration", 4,
+        load(gateway.target, "--clients", 20, "--rate", 300 if SANITIZED else 1500, "--duration", 4,
              "--size", 1000, "--offline", 0.5)
-        assert gateway.stats()["checkpoint.count"] > 0
+        stats = gateway.stats()
+        print(f"  {stats['checkpoint.count']} checkpoints, {stats['nack.storage']} refusals", flush=True)
+        assert stats["checkpoint.count"] > 0
 
 
 def slow(directory, ms, rate):

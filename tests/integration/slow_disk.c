@@ -72,6 +72,22 @@ static off_t length(const struct iovec *parts, int count)
     return (off_t)len;
 }
 
+EXPORT int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    NEXT(fallocate);
+    if (is_full(fd, offset + len))
+        return -1;
+    return next(fd, mode, offset, len);
+}
+
+EXPORT int fallocate64(int fd, int mode, off_t offset, off_t len)
+{
+    NEXT(fallocate64);
+    if (is_full(fd, offset + len))
+        return -1;
+    return next(fd, mode, offset, len);
+}
+
 EXPORT int fsync(int fd)
 {
     NEXT(fsync);
