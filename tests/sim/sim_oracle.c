@@ -452,10 +452,10 @@ void sim_oracle_may_take_again(struct sim_oracle *o, struct sim_app *app, const 
 
 // Only a device that is new, was copied or restored is told of positions that were taken by it or
 // before it; nothing expires in a run, and nothing is damaged.
-static bool is_fair_gap(const struct sim_app *app, unsigned reason)
+static bool is_fair_gap(const struct sim_app *app, uint64_t to, unsigned reason)
 {
     if (reason == SIM_GAP_WAS_TAKEN)
-        return !app->has_taken || app->may_be_uncertain;
+        return !app->has_taken || app->may_be_uncertain || to <= app->start;
     if (reason == PQB_GAP_EXPIRED)
         return app->may_be_uncertain;
     return reason == PQB_GAP_GENERATION;
@@ -464,9 +464,11 @@ static bool is_fair_gap(const struct sim_app *app, unsigned reason)
 void sim_oracle_on_gap(struct sim_oracle *o, struct sim_app *app, uint64_t from, uint64_t to,
                        unsigned reason)
 {
-    if (from > to || from == 0 || !is_fair_gap(app, reason))
+    if (from > to || from == 0 || !is_fair_gap(app, to, reason))
         sim_oracle_fail(o, "P5 device %u is told of the gap %" PRIu64 "-%" PRIu64 " (%u)",
                         app->device, from, to, reason);
+    if (!app->has_taken)
+        app->start = PQB_MAX(app->start, to);
     app->last_iseq = PQB_MAX(app->last_iseq, to);
 }
 

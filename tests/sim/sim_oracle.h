@@ -52,6 +52,7 @@ struct sim_app {
     bool has_taken;
     bool is_dormant; // a backup in a drawer: nobody runs on it
     uint64_t last_iseq;
+    uint64_t start; // where its device began, as it was told; it may be told again after a death
     size_t messages_max; // room in `states` and `taken`
     uint8_t *states;     // [message], enum sim_state of its own
     uint8_t *taken;      // [message] 1: taken; 2: taken, and may be handed over once more
