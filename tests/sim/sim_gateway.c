@@ -124,7 +124,7 @@ static void make_directory(struct sim_gateway *g)
 
 static void remove_directory(const char *path)
 {
-    static const char *const files[] = {"data.mdb", "lock.mdb", "lock"};
+    static const char *const files[] = {"data.mdb", "lock.mdb", "LOCK"};
     char file[160];
 
     for (size_t i = 0; i < PQB_ARRAY_LEN(files); i++) {
