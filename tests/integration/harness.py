@@ -194,6 +194,7 @@ class Skip(Exception):
 
 def run_cases(cases):
     """Runs test_* functions from a dict (globals()), each with a temporary directory."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # meson's timeout: clean up all the same
     failed = skipped = 0
     for name, case in [(n, c) for n, c in cases.items() if n.startswith("test_")]:
         directory = tempfile.mkdtemp(prefix="paquebot.")
