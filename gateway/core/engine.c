@@ -249,19 +249,25 @@ pqb_tstamp pqb_engine_next_deadline(const struct pqb_engine *e)
                    pqb_half_open_table_deadline(&e->half_open));
 }
 
+static bool may_log(struct pqb_engine *e, pqb_tstamp now)
+{
+    if (!e->env.log)
+        return false;
+    if (pqb_rate_take(&e->log_lines, LOG_INTERVAL_NS, LOG_BURST, now))
+        return true;
+    pqb_count(e, PQB_COUNTER_LOG_LIMITED);
+    return false;
+}
+
 void pqb_engine_log(struct pqb_engine *e, int level, pqb_tstamp now, const char *format, ...)
 {
     char line[256];
     va_list args;
 
-    if (!e->env.log)
-        return;
-    if (!pqb_rate_take(&e->log_lines, LOG_INTERVAL_NS, LOG_BURST, now)) {
-        pqb_count(e, PQB_COUNTER_LOG_LIMITED);
-        return;
-    }
     va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
+    if (may_log(e, now)) {
+        (void)vsnprintf(line, sizeof(line), format, args);
+        e->env.log(e->env.ctx, level, line);
+    }
     va_end(args);
-    e->env.log(e->env.ctx, level, line);
 }
