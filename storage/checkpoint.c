@@ -158,8 +158,10 @@ static void put_inbox(struct pqb_store *s, const struct pqb_journal_record *r)
     uint8_t key[PQB_INBOX_KEY_LEN];
     uint8_t value[PQB_VALUE_MAX];
 
+    const uint16_t last = PQB_MUTANT(PARTS_LEFT_BEHIND) ? 0 : r->part_count;
+
     // Through a buffer of our own: the body lies in a page of this transaction.
-    for (uint16_t part = 0; part <= (PQB_MUTANT(PARTS_LEFT_BEHIND) ? 0 : r->part_count); part++) {
+    for (uint16_t part = 0; part <= last; part++) {
         const size_t len = part == 0 ? pqb_record_len(r) : pqb_part_len(r, part);
 
         pqb_key_inbox(key, r->uid, r->iseq, part);
