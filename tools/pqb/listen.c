@@ -43,7 +43,6 @@ static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     static char text[(PQB_CLIENT_BODY_MAX + 2) / 3 * 4];
-    const char padding = '=';
     size_t n = 0;
 
     for (size_t i = 0; i < len; i += 3) {
@@ -53,8 +52,8 @@ static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
 
         text[n++] = digits[bits >> 18];
         text[n++] = digits[bits >> 12 & 63];
-        text[n++] = has_second ? digits[bits >> 6 & 63] : padding;
-        text[n++] = has_third ? digits[bits & 63] : padding;
+        text[n++] = (char)(has_second ? digits[bits >> 6 & 63] : '=');
+        text[n++] = (char)(has_third ? digits[bits & 63] : '=');
     }
     pqb_json_text_n(j, "body_b64", text, n);
 }
