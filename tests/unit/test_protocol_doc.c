@@ -25,6 +25,8 @@
 #include "common/proto/sent_map.h"
 #include "common/wire/fields.h"
 #include "common/wire/structure.h"
+#include "gateway/core/half_open.h"
+#include "gateway/core/session.h"
 
 static char document[256 * 1024];
 static struct pqb_unpacker *unpacker;
@@ -238,11 +240,15 @@ static const struct number limits[] = {
     NUMBER(PQB_SENT_ATTEMPTS_MAX),
     NUMBER(PQB_FRAG_IN_MAX),
     NUMBER(PQB_PATH_TRIES),
+    NUMBER(PQB_SESSION_OPS_MAX),
+    NUMBER(PQB_SESSION_HOLDS_MAX),
+    NUMBER(PQB_HELD_DATAGRAMS_MAX),
 };
 
 static const struct number timers[] = {
     NUMBER(PQB_RTO_INITIAL_NS), NUMBER(PQB_RTO_FLOOR_NS),    NUMBER(PQB_RTO_LOW_FLOOR_NS),
     NUMBER(PQB_RTO_MAX_NS),     NUMBER(PQB_COOKIE_VALID_NS), NUMBER(PQB_FRAG_IN_TIMEOUT_NS),
+    NUMBER(PQB_HALF_OPEN_NS),   NUMBER(PQB_HOLD_NS),
 };
 
 static void the_limits_are_those_of_the_code(void **state)
