@@ -202,8 +202,10 @@ int ctl_backup(int argc, char **argv)
     static const struct steering s = {
         .verb = "backup",
         .usage = "DIR [--json]",
-        .about = "Copies the running store into the new directory DIR. A gateway that is started\n"
-                 "on a backup tells its clients so, and they send again what it has not.",
+        .about =
+            "Copies the running store into the new directory DIR. A gateway started on the copy\n"
+            "knows nothing of what came later; it counts positions anew, so that no client\n"
+            "takes a new message for one it has had.",
         .args_min = 1,
         .args_max = 1,
         .is_path = true,
