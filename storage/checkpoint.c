@@ -59,6 +59,15 @@ bool pqb_checkpoint_is_due(const struct pqb_store *s)
     return s->now >= pqb_checkpoint_deadline(s);
 }
 
+static size_t dirty_count(const struct pqb_ledger *l)
+{
+    size_t count = 0;
+
+    PQB_LIST_FOREACH (it, &l->dirty)
+        count++;
+    return count;
+}
+
 static void begin(struct pqb_store *s)
 {
     struct pqb_checkpoint *cp = &s->checkpoint;
@@ -67,6 +76,7 @@ static void begin(struct pqb_store *s)
     cp->is_wanted = false;
     cp->scan_left = SCAN_MAX;
     cp->expire_left = EXPIRE_MAX;
+    cp->dirty_left = pqb_retention_has_limits(s) ? dirty_count(s->ledger) : 0;
     cp->moved_count = cp->dropped_count = 0;
     cp->batch_before = cp->batch_begun;
     cp->batch_begun = s->ledger->batch;
@@ -98,18 +108,25 @@ static bool commit_step(struct pqb_store *s, const char *before, const char *aft
 static void step_expire(struct pqb_store *s)
 {
     struct pqb_checkpoint *cp = &s->checkpoint;
-    const uint64_t scan_uid = cp->scan_uid;
+    const struct pqb_checkpoint before = *cp;
+    const uint64_t expired = s->counters.expired;
+    const uint64_t forgotten = s->counters.devices_forgotten;
 
     pqb_writer_begin(s);
     pqb_retention_stretch(s);
     if (pqb_writer_commit(s, PQB_FAIL_CHECKPOINT_EXPIRE) != PQB_OK) {
-        cp->scan_uid = scan_uid;
+        *cp = before;
+        if (cp->dirty_left > 0) // the list has been turned: all of it again
+            cp->dirty_left = dirty_count(s->ledger);
+        s->counters.expired = expired;
+        s->counters.devices_forgotten = forgotten;
         postpone(s);
         return;
     }
     if (s->batch_records > 0)
         pqb_writer_wake(s);
-    if (cp->scan_uid == 0 || cp->scan_left == 0 || cp->expire_left == 0)
+    cp->has_left_over = cp->expire_left == 0;
+    if (cp->has_left_over || (before.dirty_left == 0 && (cp->scan_uid == 0 || cp->scan_left == 0)))
         cp->phase = PQB_CHECKPOINT_USERS;
 }
 
@@ -127,10 +144,8 @@ static int by_uid(const void *a, const void *b)
 static bool collect_users(struct pqb_store *s)
 {
     struct pqb_checkpoint *cp = &s->checkpoint;
-    size_t count = 0;
+    const size_t count = dirty_count(s->ledger);
 
-    PQB_LIST_FOREACH (it, &s->ledger->dirty)
-        count++;
     if (cp->rows == NULL)
         cp->rows = malloc(s->config.checkpoint_users_max * sizeof(*cp->rows));
     if (cp->scratch == NULL)

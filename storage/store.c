@@ -38,6 +38,8 @@ void pqb_store_config_default(struct pqb_store_config *config)
     config->users_per_sender_max = 256;
     config->devices_per_user_max = 8;
     config->retention_ms = UINT64_C(30) * 86400 * 1000;
+    config->retention_messages = 0;
+    config->retention_bytes = 0;
     config->device_idle_ms = UINT64_C(180) * 86400 * 1000;
     config->users_cached_max = 0;
     config->failpoint = NULL;

@@ -61,7 +61,10 @@ struct pqb_store_config {
     uint32_t
         users_per_sender_max; // names that one device may bring into being; 0: recipients = known
     uint32_t devices_per_user_max;
-    uint64_t retention_ms;   // age at which a message expires; 0: never
+    uint64_t retention_ms; // age at which a message expires; 0: never
+    // A user's unacknowledged messages above either limit expire at the next checkpoint, the oldest
+    // first; 0: no limit. No effect at or above the quota, which refuses the newest instead.
+    uint64_t retention_messages, retention_bytes;
     uint64_t device_idle_ms; // a device unseen for so long is forgotten; 0: never
     size_t users_cached_max; // users at rest since the last checkpoint but one kept in memory
 

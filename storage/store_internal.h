@@ -44,6 +44,8 @@ struct pqb_checkpoint {
     uint64_t scan_uid;     // where the next EXPIRE stretch begins; persists between checkpoints
     uint64_t scan_left;    // user rows this checkpoint may still look at
     uint64_t expire_left;  // messages it may still let expire
+    uint64_t dirty_left;   // users touched since the last one that EXPIRE has not looked at
+    bool has_left_over;    // the last one had more to expire than it may
     uint64_t batch_before; // ledger batch when the one before began, for eviction
     uint64_t batch_begun;
     uint64_t moved_count, dropped_count; // messages
@@ -151,6 +153,7 @@ void pqb_checkpoint_fini(struct pqb_store *s);
 
 // retention.c
 pqb_duration pqb_retention_interval(const struct pqb_store *s); // between looks at an idle store
+bool pqb_retention_has_limits(const struct pqb_store *s);       // on count or bytes
 void pqb_retention_stretch(struct pqb_store *s);                // inside a batch
 
 // space.c

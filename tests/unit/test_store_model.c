@@ -26,6 +26,9 @@
 #define INBOX_MAX      40
 #define RETAINED_LIMIT 512
 #define RETENTION_MS   UINT64_C(400000) // of every other world
+#define KEPT_MESSAGES  6                // of some of the rest
+#define KEPT_BYTES     10000            // of others
+#define BODY_MAX       9008             // the longest body
 
 enum fate {
     FATE_OPEN,
@@ -66,6 +69,7 @@ struct world {
     struct client clients[USERS * DEVICES];
     uint64_t uid[USERS];
     uint64_t floor[USERS]; // as the store must see it
+    bool may_expire;       // some rule of retention is in force
     struct letter letters[MESSAGES_MAX];
     size_t letter_count;
 };
@@ -515,19 +519,30 @@ static void check_order(const struct world *w, const struct reading *reading)
     }
 }
 
-// P5: what goes without having been acknowledged has been there for as long as was said.
-static void check_expired(struct world *w, int user, uint64_t tail)
+static bool may_expire(const struct world *w, const struct letter *letter,
+                       const struct pqb_user_state *u)
 {
-    if (w->f.config.retention_ms != RETENTION_MS || tail - 1 <= w->floor[user])
+    if (w->f.config.retention_messages != 0)
+        return u->count >= KEPT_MESSAGES;
+    if (w->f.config.retention_bytes != 0)
+        return u->bytes + BODY_MAX > KEPT_BYTES;
+    return w->f.wall - letter->written_at > RETENTION_MS;
+}
+
+// P5: what goes without having been acknowledged has been there for as long as was said, or as many
+// came after it: nothing of those has been acknowledged, or the floor would have moved.
+static void check_expired(struct world *w, int user, const struct pqb_user_state *u)
+{
+    if (!w->may_expire || u->tail - 1 <= w->floor[user])
         return;
     for (size_t i = 0; i < w->letter_count; i++) {
         const struct letter *letter = &w->letters[i];
 
         if (letter->to == user && letter->fate == FATE_ACCEPTED && letter->iseq > w->floor[user] &&
-            letter->iseq < tail)
-            assert_true(w->f.wall - letter->written_at > RETENTION_MS);
+            letter->iseq < u->tail)
+            assert_true(may_expire(w, letter, u));
     }
-    w->floor[user] = tail - 1;
+    w->floor[user] = u->tail - 1;
 }
 
 static void check_user(struct world *w, int user)
@@ -547,7 +562,7 @@ static void check_user(struct world *w, int user)
         check_device(w, user, &r->devices[i], &lowest);
     if (lowest != UINT64_MAX)
         w->floor[user] = PQB_MAX(w->floor[user], lowest);
-    check_expired(w, user, r->user_state.tail);
+    check_expired(w, user, &r->user_state);
     read_all(w, r->user_state.uid, w->floor[user], &reading);
     check_letters(w, user, &reading);
     check_order(w, &reading);
@@ -635,6 +650,11 @@ static void live(uint64_t seed)
     w.f.config.journal_checkpoint_bytes = 4000 + below(&w, 60000);
     if (one_in(&w, 2))
         w.f.config.retention_ms = RETENTION_MS;
+    else if (seed % 3 == 1)
+        w.f.config.retention_messages = KEPT_MESSAGES;
+    else if (seed % 3 == 2)
+        w.f.config.retention_bytes = KEPT_BYTES;
+    w.may_expire = w.f.config.retention_ms == RETENTION_MS || seed % 3 != 0;
     w.f.config.users_cached_max = below(&w, 3);
     w.f.config.checkpoint_users_max = (uint32_t)(1 + below(&w, 3));
     w.f.config.checkpoint_bytes_max = (uint32_t)(1 + below(&w, 3000));
