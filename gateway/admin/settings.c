@@ -51,5 +51,7 @@ void pqb_settings_store(struct pqb_store_config *out, const struct pqb_config *c
                                     : (uint32_t)config->users_per_sender_max;
     out->devices_per_user_max = (uint32_t)config->devices_per_user_max;
     out->retention_ms = config->retention / PQB_NS_PER_MS;
+    out->retention_messages = config->retention_messages;
+    out->retention_bytes = config->retention_bytes;
     out->device_idle_ms = config->device_idle / PQB_NS_PER_MS;
 }

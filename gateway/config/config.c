@@ -311,6 +311,21 @@ static int derive(struct pqb_config *config, struct pqb_config_error *error)
     return err;
 }
 
+// A limit of retention at or above the quota would never be reached: the quota refuses before.
+static int check_retention(const struct pqb_config *config, struct pqb_config_error *error)
+{
+    if (config->retention_messages >= config->inbox_messages_max)
+        return fail(error, "retention-messages: must be below inbox-messages-max, which refuses "
+                           "messages before any of them could expire");
+    if (config->retention_bytes >= config->inbox_bytes_max)
+        return fail(error, "retention-bytes: must be below inbox-bytes-max, which refuses messages "
+                           "before any of them could expire");
+    if (config->retention_bytes != 0 && config->retention_bytes < config->body_max)
+        return fail(error, "retention-bytes: must be at least body-max, or one large message is "
+                           "itself too much and expires alone");
+    return PQB_OK;
+}
+
 int pqb_config_check(const struct pqb_config *config, struct pqb_config_error *error)
 {
     if (config->security == PQB_CONFIG_NOISE)
@@ -342,7 +357,7 @@ int pqb_config_check(const struct pqb_config *config, struct pqb_config_error *e
                            "refused before a checkpoint begins");
     if (config->journal_max >= config->map_size)
         return fail(error, "journal-max: must be smaller than map-size, which holds it");
-    return PQB_OK;
+    return check_retention(config, error);
 }
 
 int pqb_config_load(struct pqb_config *config, int argc, char *const *argv,

@@ -58,6 +58,8 @@ static void the_defaults_are_the_documented_ones(void **state)
     assert_int_equal(c.device_idle, 180 * 86400 * PQB_NS_PER_SEC);
     assert_int_equal(c.push_max, 200);
     assert_int_equal(c.retention, 0);
+    assert_int_equal(c.retention_messages, 0);
+    assert_int_equal(c.retention_bytes, 0);
 }
 
 static void a_file_sets_what_it_names_and_skips_comments(void **state)
@@ -239,6 +241,9 @@ static void wrong_command_lines_say_what_to_do(void **state)
         {{"--auth", "any", "--security", "noise"}, "not built into"},
         {{"--auth=any", "--journal-max", "64MiB"}, "larger than checkpoint-bytes"},
         {{"--auth=any", "--journal-max=16GiB"}, "smaller than map-size"},
+        {{"--auth=any", "--retention-messages=100000"}, "below inbox-messages-max"},
+        {{"--auth=any", "--retention-bytes=64MiB"}, "below inbox-bytes-max"},
+        {{"--auth=any", "--retention-bytes=65535B"}, "at least body-max"},
     };
 
     (void)state;
@@ -251,6 +256,21 @@ static void wrong_command_lines_say_what_to_do(void **state)
         if (strstr(error.text, cases[i].says) == NULL)
             fail_msg("'%s' said '%s'", cases[i].words[0], error.text);
     }
+}
+
+static void limits_of_retention_lie_between_one_body_and_the_quota(void **state)
+{
+    struct pqb_config c;
+    struct pqb_config_error error;
+    enum pqb_config_action action;
+
+    (void)state;
+    assert_int_equal(LOAD(&c, &action, &error, "--auth=any", "--retention-messages=99999"), PQB_OK);
+    assert_int_equal(c.retention_messages, 99999);
+    assert_int_equal(LOAD(&c, &action, &error, "--auth=any", "--retention-bytes=67108863B"),
+                     PQB_OK);
+    assert_int_equal(c.retention_bytes, 67108863);
+    assert_int_equal(LOAD(&c, &action, &error, "--auth=any", "--retention-bytes=64KiB"), PQB_OK);
 }
 
 static void help_and_version_need_no_valid_configuration(void **state)
@@ -347,6 +367,7 @@ int main(void)
         cmocka_unit_test(the_command_line_wins_over_the_file),
         cmocka_unit_test(paths_follow_the_data_directory_unless_given),
         cmocka_unit_test(wrong_command_lines_say_what_to_do),
+        cmocka_unit_test(limits_of_retention_lie_between_one_body_and_the_quota),
         cmocka_unit_test(help_and_version_need_no_valid_configuration),
         cmocka_unit_test(what_is_printed_parses_back_to_the_same),
         cmocka_unit_test(a_diff_tells_what_a_reload_may_change),
