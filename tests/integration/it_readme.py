@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What README.md shows a stranger is what happens: the quick start's storyline and the commands."""
+"""What the documents show is what happens: the quick start's storyline and the commands of README.md,
+the options and counters that ARCHITECTURE.md names as bounds."""
 import os
 import re
 import signal
 import socket
 import subprocess
 
-from harness import BUILD, program, run_cases, wait_until
+from harness import BUILD, Gateway, program, run_cases, run_tool, wait_until
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 README = os.path.join(TOP, "README.md")
@@ -79,6 +80,20 @@ def test_every_program_and_command_that_the_readme_names_exists(directory):
                               timeout=20, check=True)
         for command in re.findall(rf"`(?:{name} )?([a-z]+)`", what):
             assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), (name, command)
+
+
+def test_the_bounds_that_the_architecture_names_exist(directory):
+    text = read(os.path.join(TOP, "gateway", "ARCHITECTURE.md")).split("## What is bounded by what")[1]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    with Gateway(directory) as gateway:
+        counters = gateway.stats()
+    options = run_tool("paquebotd", "--help").stdout
+    assert len(rows) > 40, rows
+    for what, bound, _, counter in [row for row in rows if len(row) == 4]:
+        for name in re.findall(r"`([a-z_.]+)`", counter):
+            assert name in counters, (what, name)
+        for name in re.findall(r"`([a-z-]+)`", bound):
+            assert name == "low" or f"  --{name} " in options, (what, name)
 
 
 if __name__ == "__main__":
