@@ -313,6 +313,35 @@ static void a_step_that_fails_counts_nothing_and_is_made_again(void **state)
     assert_kept(f, "bob", last - 1, 2);
 }
 
+static void a_checkpoint_that_had_too_much_to_expire_is_followed_by_another(void **state)
+{
+    enum {
+        USERS = 7,
+        EACH = 9500,
+        EXPIRE_MAX = 65536
+    };
+    struct fixture *f = *state;
+    struct actor a;
+    char name[16];
+
+    f->config.map_bytes = (size_t)2 << 30; // the journal keeps all of it
+    f->config.journal_checkpoint_ns = HOUR_NS / 2;
+    f->config.journal_checkpoint_bytes = f->config.journal_max_bytes;
+    open_with(f, 1, 0);
+    a = fixture_actor(f, "alice", "phone");
+    for (unsigned i = 0; i < USERS; i++) {
+        (void)snprintf(name, sizeof(name), "user%u", i);
+        send_many(f, &a, 1 + i * EACH, EACH, name);
+    }
+    assert_int_equal(stats_of(f).checkpoints, 0);
+    fixture_checkpoint(f);
+    assert_int_equal(stats_of(f).expired, EXPIRE_MAX);
+    pass_ms(f, HOUR_NS / 2 / PQB_NS_PER_MS);
+    fixture_settle(f);
+    assert_int_equal(stats_of(f).expired, USERS * (EACH - 1));
+    assert_true(pqb_store_next_deadline(f->s) > f->now + HOUR_NS / 2);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -328,6 +357,7 @@ int main(void)
         CASE(too_old_and_too_many_go_together),
         CASE(the_quota_refuses_what_comes_before_the_checkpoint),
         CASE(a_checkpoint_reaches_more_users_than_fit_into_one_step),
+        CASE(a_checkpoint_that_had_too_much_to_expire_is_followed_by_another),
         CASE(a_step_that_fails_counts_nothing_and_is_made_again),
     };
 #undef CASE
