@@ -138,6 +138,9 @@ static int settle(struct pqb_ledger *l, const struct pqb_ledger_user *u, uint64_
         out->tail = u->retained[i].iseq;
     else
         out->tail = PQB_MAX(core->head, floor) + 1;
+    // A lost message was never taken off: with nothing left the counts are known again.
+    if (sum.next_iseq == 0 && i == core->retained_end)
+        out->count = out->bytes = 0;
     return PQB_OK;
 }
 

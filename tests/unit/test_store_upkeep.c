@@ -504,6 +504,27 @@ static void a_damaged_inbox_row_says_which_position_it_was(void **state)
     pqb_view_end(f->v);
 }
 
+static void a_damaged_inbox_row_is_off_the_counts_when_all_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a = fixture_actor(f, "alice", "phone");
+    struct actor b = fixture_actor(f, "bob", "phone");
+    uint64_t iseq;
+
+    assert_int_equal(fixture_send(f, &a, 1, "bob", "damaged letter", NULL), PQB_RESULT_DONE);
+    assert_int_equal(fixture_send(f, &a, 2, "bob", "whole letter", &iseq), PQB_RESULT_DONE);
+    fixture_checkpoint(f);
+    f->is_damaged = true;
+    fixture_crash(f);
+    damage(f, "damaged letter");
+    fixture_open(f);
+    assert_int_equal(fixture_ack(f, &b, iseq - 1), PQB_RESULT_DONE);
+    assert_int_equal(fixture_user(f, "bob").count, 1);
+    assert_int_equal(fixture_ack(f, &b, iseq), PQB_RESULT_DONE);
+    assert_int_equal(fixture_user(f, "bob").count, 0);
+    assert_int_equal(fixture_user(f, "bob").bytes, 0);
+}
+
 static void a_damaged_device_row_forgets_the_device_and_nothing_else(void **state)
 {
     struct fixture *f = *state;
@@ -624,6 +645,7 @@ int main(void)
         CASE(a_damaged_record_is_passed_over_and_begins_a_generation),
         CASE(a_known_damaged_record_begins_only_one_generation),
         CASE(a_damaged_inbox_row_says_which_position_it_was),
+        CASE(a_damaged_inbox_row_is_off_the_counts_when_all_is_taken),
         CASE(a_damaged_device_row_forgets_the_device_and_nothing_else),
         CASE(a_full_disk_refuses_messages_takes_cursors_and_heals),
         CASE(a_batch_that_does_not_fit_goes_on_without_its_messages),
