@@ -467,7 +467,9 @@ void pqb_config_help(FILE *out)
         (void)fputc('\n', out);
     }
     (void)fprintf(out, "\nSignals: HUP reloads, TERM and INT drain and stop, a second one stops at "
-                       "once.\n");
+                       "once.\n"
+                       "Exit status: 0 stopped in order; 1 cannot serve; 2 wrong use; 3 the disk "
+                       "failed.\n");
 }
 
 void pqb_config_print(const struct pqb_config *config, FILE *out)
