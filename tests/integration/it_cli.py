@@ -124,9 +124,9 @@ def test_tokens_let_in_and_keep_out(directory):
     with Gateway(directory, "--auth", "static", "--token-file", tokens) as gateway:
         pqb(gateway, "send", "alice", "laptop", "--token", "secret-1", "--to", "bob", "let in")
         for device, token in (("laptop", "secret-2"), ("phone", "secret-1")):
-            pqb(gateway, "send", "alice", device, "--token", token, "--timeout", 2, "--to", "bob",
+            pqb(gateway, "send", "alice", device, "--token", token, "--timeout", 1, "--to", "bob",
                 "kept out", state=os.path.join(directory, device + token), check=1)
-        pqb(gateway, "listen", "bob", "phone", "--count", 1, "--timeout", 2, check=1)
+        pqb(gateway, "listen", "bob", "phone", "--count", 1, "--timeout", 1, check=1)
         done = pqb(gateway, "listen", "bob", "phone", "--token", "secret-2", "--count", 1,
                    "--timeout", 20)
         assert done.stdout == "alice\tlet in\n"

@@ -119,7 +119,7 @@ def test_a_small_journal_is_checkpointed_in_time(directory):
 
 def slow(directory, ms, rate):
     with Gateway(directory, env=shim(US=ms * 1000)) as gateway:
-        load(gateway.target, "--clients", 100, "--rate", rate, "--duration", 4, "--loss", 0.02,
+        load(gateway.target, "--clients", 100, "--rate", rate, "--duration", 3, "--loss", 0.02,
              "--offline", 0.1, title=f"+{ms} ms a sync")
         stats = gateway.stats()
         print(f"  {stats['commit.messages'] / stats['commit.count']:.1f} messages a commit, "

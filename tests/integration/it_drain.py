@@ -31,10 +31,10 @@ def user(gateway, name):
 def test_stopping_and_starting_under_load_loses_nothing(directory):
     with Gateway(directory) as gateway:
         process = start_load(gateway.target, "--clients", 100, "--rate", 100 if SANITIZED else 500,
-                             "--duration", 8, "--loss", 0.05, "--offline", 0.1)
+                             "--duration", 6, "--loss", 0.05, "--offline", 0.1)
         took = []
         for _ in range(3):
-            time.sleep(2)
+            time.sleep(1.5)
             took.append(stop_in_time(gateway))
             gateway.start()
         print("  stopped in " + ", ".join(f"{seconds:.2f} s" for seconds in took), flush=True)

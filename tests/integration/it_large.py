@@ -18,7 +18,7 @@ def text_of(rng, size):
 
 
 def test_64_kib_messages_arrive_through_10_percent_loss(directory):
-    rate = 4 if SANITIZED else 15
+    rate = 4 if SANITIZED else 10
     with Gateway(directory) as gateway:
         report = load(gateway.target, "--clients", 10, "--rate", rate, "--duration", 4, "--size",
                       LARGEST, "--loss", 0.1, "--delay", 5)
