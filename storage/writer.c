@@ -114,11 +114,14 @@ void pqb_writer_begin(struct pqb_store *s)
                             : s->now;
 }
 
+// Whether its completion waits for nothing. What is given back is among them: it must come before
+// that of the message it waits for, or nothing would end the wait.
 static bool may_release(const struct pqb_store *s, const struct pqb_request *r)
 {
     return (s->config.durability == PQB_DURABILITY_ASYNC || PQB_MUTANT(ACCEPT_BEFORE_COMMIT)) &&
            r->op == PQB_OP_MSG &&
-           (r->result == PQB_RESULT_DONE || r->result == PQB_RESULT_DUPLICATE) &&
+           (r->result == PQB_RESULT_DONE || r->result == PQB_RESULT_DUPLICATE ||
+            r->result == PQB_RESULT_TRANSIENT) &&
            r->state != PQB_STATE_ABANDONED && s->txn.err == PQB_OK;
 }
 
@@ -151,6 +154,7 @@ static bool is_full(const struct pqb_store *s)
 static void take(struct pqb_store *s)
 {
     struct pqb_request *r;
+    bool has_completed = false;
 
     while (!is_full(s) && (r = pqb_mpsc_pop(&s->queue)) != NULL) {
         if (!s->ledger->is_in_batch)
@@ -158,13 +162,14 @@ static void take(struct pqb_store *s)
         s->batch_bytes += r->body_len + REQUEST_COST;
         decide(s, r, true);
         if (may_release(s, r)) {
-            s->has_released = true;
+            s->has_released |= r->result != PQB_RESULT_TRANSIENT;
+            has_completed = true;
             complete(s, r);
         } else {
             s->batch[s->batch_count++] = r;
         }
     }
-    if (s->has_released)
+    if (has_completed)
         wake(s, false);
 }
 

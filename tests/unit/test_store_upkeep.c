@@ -356,10 +356,11 @@ static void a_backup_over_its_page_budget_gives_up_and_leaves_nothing(void **sta
     assert_int_equal(fixture_send(f, &a, 2, "bob", "2", NULL), PQB_RESULT_DONE);
 }
 
-static int send_async(struct fixture *f, const struct actor *a, uint64_t seq)
+static int send_async_after(struct fixture *f, const struct actor *a, uint64_t seq, uint64_t after)
 {
     struct pqb_request *r = make_msg(a->uid, a->devno, a->epoch, seq, "bob", "x");
 
+    r->after = after;
     assert_int_equal(pqb_store_submit(f->s, r), PQB_OK);
     fixture_step(f);
     r = pqb_store_poll(f->s, 0);
@@ -369,6 +370,11 @@ static int send_async(struct fixture *f, const struct actor *a, uint64_t seq)
 
     pqb_request_destroy(r);
     return result;
+}
+
+static int send_async(struct fixture *f, const struct actor *a, uint64_t seq)
+{
+    return send_async_after(f, a, seq, 0);
 }
 
 static void async_answers_messages_early_commits_soon_and_jumps_after_a_crash(void **state)
@@ -405,6 +411,19 @@ static void async_answers_messages_early_commits_soon_and_jumps_after_a_crash(vo
     fixture_open(f);
     assert_int_equal(fixture_send(f, &a, 3, "bob", "x", &iseq), PQB_RESULT_DONE);
     assert_int_equal(iseq, PQB_ISEQ_MAKE(FIXTURE_GENERATION + 1, 2));
+}
+
+static void async_gives_back_what_overtook_its_leader_before_it_answers_the_leader(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a = fixture_actor(f, "alice", "phone");
+
+    fixture_close(f);
+    f->config.durability = PQB_DURABILITY_ASYNC;
+    fixture_open(f);
+    assert_int_equal(send_async_after(f, &a, 2, 1), PQB_RESULT_TRANSIENT);
+    assert_int_equal(send_async(f, &a, 1), PQB_RESULT_DONE);
+    assert_int_equal(send_async_after(f, &a, 2, 1), PQB_RESULT_DONE);
 }
 
 // ---------------------------------------------------------------------------------- damage
@@ -642,6 +661,7 @@ int main(void)
         CASE(a_backup_into_nowhere_is_an_error),
         CASE(a_backup_over_its_page_budget_gives_up_and_leaves_nothing),
         CASE(async_answers_messages_early_commits_soon_and_jumps_after_a_crash),
+        CASE(async_gives_back_what_overtook_its_leader_before_it_answers_the_leader),
         CASE(a_damaged_record_is_passed_over_and_begins_a_generation),
         CASE(a_known_damaged_record_begins_only_one_generation),
         CASE(a_damaged_inbox_row_says_which_position_it_was),
