@@ -173,11 +173,21 @@ void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
 }
 
 // ------------------------------------------------------------------------------------ holds
-// A held request is the submitter's again: tag[1] is when it is given back to the client.
+// A held request is the submitter's again: tag[1] is when it is given back to the client. They
+// stand in the order of their seqs, so a leader stands before all that follow it.
 
 static struct pqb_request *of_link(struct pqb_list *link)
 {
     return PQB_CONTAINER_OF(link, struct pqb_request, link);
+}
+
+static void insert_hold(struct pqb_session *s, struct pqb_request *r)
+{
+    struct pqb_list *at = s->holds.prev;
+
+    while (at != &s->holds && of_link(at)->seq > r->seq)
+        at = at->prev;
+    pqb_list_push_front(at, &r->link); // behind `at`
 }
 
 static bool hold(struct pqb_engine *e, struct pqb_session *s, struct pqb_request *r, pqb_tstamp now)
@@ -193,7 +203,7 @@ static bool hold(struct pqb_engine *e, struct pqb_session *s, struct pqb_request
         pqb_count(e, PQB_COUNTER_SUBMIT_HOLD_EXPIRED);
         return false;
     }
-    pqb_list_push_back(&s->holds, &r->link);
+    insert_hold(s, r);
     s->hold_count++;
     return true;
 }
@@ -213,17 +223,41 @@ static void give_back(struct pqb_engine *e, struct pqb_session *s, struct pqb_re
     pqb_request_destroy(r);
 }
 
+// What one pass over the holds hands to the writer.
+struct release {
+    uint64_t first, last; // these are out of the way
+    size_t count;
+    uint64_t seqs[PQB_SESSION_HOLDS_MAX]; // and these go ahead
+};
+
+static bool is_released(const struct release *p, uint64_t after)
+{
+    if (after >= p->first && after <= p->last)
+        return true;
+    for (size_t i = p->count; i > 0; i--)
+        if (p->seqs[i - 1] == after)
+            return true;
+    return false;
+}
+
+// A whole chain goes at once: the writer decides it in one batch. One by one it would take a
+// commit, and an answer's datagram, for each.
 void pqb_submit_release_holds(struct pqb_engine *e, struct pqb_session *s, uint64_t first,
                               uint64_t last)
 {
+    struct release pass = {.first = first, .last = last};
+
     PQB_LIST_FOREACH_SAFE (it, after, &s->holds) {
         struct pqb_request *r = of_link(it);
 
-        if (r->after < first || r->after > last)
+        if (!is_released(&pass, r->after))
             continue;
         unhold(s, r);
         r->low = PQB_MAX(r->low, PQB_MIN(s->low, r->seq));
-        if (pqb_store_submit(e->store, r) != PQB_OK) {
+        const uint64_t seq = r->seq; // the writer's from here on
+        if (pqb_store_submit(e->store, r) == PQB_OK) {
+            pass.seqs[pass.count++] = seq;
+        } else {
             pqb_count(e, PQB_COUNTER_REQUEST_FULL);
             give_back(e, s, r, PQB_NACK_BUSY, retry_ms(e, PQB_BUSY_RETRY_MS));
         }

@@ -294,6 +294,30 @@ static void both_may_travel_to_the_writer_together(void **state)
     assert_int_equal(gate_count(g, PQB_COUNTER_SUBMIT_HELD), 0);
 }
 
+static void a_chain_of_holds_is_released_at_once(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    peer_msg(&a, 4, 3, "bob", "4");
+    peer_msg(&a, 5, 4, "bob", "5");
+    peer_msg(&a, 2, 1, "bob", "2");
+    peer_msg(&a, 3, 2, "bob", "3");
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SUBMIT_HELD), 4);
+    peer_msg(&a, 1, 0, "bob", "1");
+    const uint64_t datagrams = gate_count(g, PQB_COUNTER_UDP_DATAGRAMS_OUT);
+    gate_settle(g);
+    // One commit for the first and one for the rest, and as many datagrams.
+    assert_int_equal(gate_count(g, PQB_COUNTER_UDP_DATAGRAMS_OUT) - datagrams, 2);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(peer_got(&a, PQB_FRAME_MSG_A, i, &f));
+        assert_int_equal(f.msg_a.seq, i + 1);
+    }
+}
+
 static void a_hold_ends_after_ten_seconds_with_a_nack(void **state)
 {
     struct gate *g = *state;
@@ -384,6 +408,7 @@ int main(void)
         CASE(a_full_request_budget_is_an_answer),
         CASE(a_message_waits_for_the_one_named_by_after),
         CASE(both_may_travel_to_the_writer_together),
+        CASE(a_chain_of_holds_is_released_at_once),
         CASE(a_hold_ends_after_ten_seconds_with_a_nack),
         CASE(holds_are_bounded),
         CASE(a_skipped_seq_releases_what_waited_for_it),
