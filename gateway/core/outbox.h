@@ -10,7 +10,8 @@
 #include "common/base/list.h"
 #include "common/wire/frame.h"
 
-#define PQB_OUTBOX_BYTES 4096 // answers beyond it are dropped: the client asks again
+// A window of 256 msg:A at their longest; answers beyond it are dropped: the client asks again.
+#define PQB_OUTBOX_BYTES 8192
 
 struct pqb_outbox {
     struct pqb_list free;                // pool's
