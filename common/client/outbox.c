@@ -13,6 +13,10 @@
 // msgpack's headers and integers of a msg:R at their longest.
 #define MSG_R_OVERHEAD (1 + 3 * 9 + 2 + 3 + 2 + 5)
 
+// A message repeated so often before its timeout waits for it from then on.
+#define OVERDUE_MAX    4
+#define OVERDUE_MIN_NS (1 * PQB_NS_PER_MS)
+
 static struct pqb_outmsg *outmsg_of(struct pqb_list *link)
 {
     return PQB_CONTAINER_OF(link, struct pqb_outmsg, link);
@@ -605,9 +609,44 @@ size_t pqb_outbox_write_skip(struct pqb_client *c, uint8_t *out, size_t room, pq
     return len;
 }
 
+// The lowest message while it is in flight and something sent later has arrived; else NULL. It
+// follows nothing, so the gateway owes it an answer; what follows it gets none before that and
+// cannot show that it is missing.
+static const struct pqb_sent *overtaken_first(const struct pqb_outbox *o,
+                                              const struct pqb_channel *channel)
+{
+    const struct pqb_sent *item;
+
+    if (o->sent.count == 0 || o->sent.acked_rtt == 0)
+        return NULL;
+    item = pqb_sent_map_at(&o->sent, 0);
+    if (outmsg_of(o->queue.next) != outmsg_in(item) || item->transmissions == 0 || item->is_lost)
+        return NULL;
+    return pqb_channel_is_overtaken(channel, item->order) ? item : NULL;
+}
+
+// When its answer is overdue: the timeout without its floor, but never sooner than the last answer
+// came, whose commit took its time, too; twice that for every repeat.
+static pqb_tstamp overdue_at(const struct pqb_outbox *o, const struct pqb_channel *channel)
+{
+    const struct pqb_sent *item = overtaken_first(o, channel);
+    const struct pqb_rtt *rtt = &channel->rtt;
+    pqb_duration patience;
+
+    if (item == NULL || item->transmissions > OVERDUE_MAX)
+        return PQB_NEVER;
+    patience = PQB_MAX(o->sent.acked_rtt, rtt->srtt) + PQB_MAX(4 * rtt->rttvar, OVERDUE_MIN_NS);
+    return pqb_tstamp_add(item->sent_at, patience << (item->transmissions - 1));
+}
+
 void pqb_outbox_on_timeout(struct pqb_client *c, pqb_tstamp now)
 {
     struct pqb_outbox *o = &c->outbox;
+
+    if (now >= overdue_at(o, &c->channel)) {
+        pqb_sent_map_on_overdue(&o->sent, overtaken_first(o, &c->channel), &c->channel, now);
+        return;
+    }
     const enum pqb_sent_verdict verdict =
         pqb_sent_map_on_timeout(&o->sent, &c->channel, o->jitter, now);
 
@@ -635,6 +674,7 @@ pqb_tstamp pqb_outbox_deadline(const struct pqb_client *c)
     if (o->epoch == 0)
         return PQB_NEVER;
     at = PQB_MIN(o->skip.at, pqb_sent_map_deadline(&o->sent, &c->channel, o->jitter));
+    at = PQB_MIN(at, overdue_at(o, &c->channel));
     if (may_map_more(o, pqb_outbox_low(c)) || next_item(c) != NULL)
         at = PQB_MIN(at, PQB_MAX(o->hold_until, pqb_client_may_send_at(c, o->refused_len)));
     return PQB_MIN(at, overtaker_deadline(c));

@@ -133,6 +133,11 @@ uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp 
     return header.pn;
 }
 
+bool pqb_channel_is_overtaken(const struct pqb_channel *c, uint64_t pn)
+{
+    return is_before((uint32_t)pn, c->echo_seen);
+}
+
 void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip)
 {
     if (is_same_ip)

@@ -59,6 +59,9 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
 // (PQB_DATA_HEADER_LEN bytes, in front of the frames). Returns the packet number.
 uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now);
 
+// Whether the peer's echo shows that a datagram sent after `pn` has arrived.
+bool pqb_channel_is_overtaken(const struct pqb_channel *c, uint64_t pn);
+
 // A new path: RTT and congestion start anew (RFC 9000 9.4) unless only the port changed. What is in
 // flight stays counted: mark it lost in the sent map, before or after.
 void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip);

@@ -345,6 +345,21 @@ void pqb_sent_map_mark_all_lost(struct pqb_sent_map *m, struct pqb_channel *c)
     m->backoffs = 0;
 }
 
+void pqb_sent_map_on_overdue(struct pqb_sent_map *m, const struct pqb_sent *item,
+                             struct pqb_channel *c, pqb_tstamp now)
+{
+    const uint64_t order = item->order;
+
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct pqb_sent *other = item_at(m, i);
+
+        if (!is_in_flight(other) || other->has_more || other->order != order)
+            continue;
+        pqb_cc_on_lost(&c->cc, other->bytes, other->sent_at, now);
+        set_lost(m, other);
+    }
+}
+
 static pqb_duration timeout(const struct pqb_sent_map *m, const struct pqb_channel *c,
                             double jitter)
 {

@@ -102,6 +102,11 @@ void pqb_sent_map_on_done(struct pqb_sent_map *m, uint64_t key, struct pqb_chann
 void pqb_sent_map_mark_all_lost(struct pqb_sent_map *m, struct pqb_channel *c);
 void pqb_sent_map_mark_lost(struct pqb_sent_map *m, struct pqb_sent *item, struct pqb_channel *c);
 
+// The item's answer is overdue though something sent later has arrived: what is in flight of the
+// datagram that took it is lost.
+void pqb_sent_map_on_overdue(struct pqb_sent_map *m, const struct pqb_sent *item,
+                             struct pqb_channel *c, pqb_tstamp now);
+
 // When pqb_sent_map_on_timeout is due; PQB_NEVER when nothing is in flight.
 // `jitter` in [0, 1) spreads it over +25 %; pqb_sent_map_on_timeout must get the same.
 pqb_tstamp pqb_sent_map_deadline(const struct pqb_sent_map *m, const struct pqb_channel *c,

@@ -129,6 +129,7 @@ static void catch_data(struct fake *f, const uint8_t *datagram, size_t len)
 
     assert_int_equal(pqb_data_decode(datagram, len, &d), PQB_VERDICT_OK);
     assert_int_equal(d.cid, f->cid);
+    f->pn_seen = d.pn;
     const uint8_t *at = d.frames;
     while (pqb_frame_next(&at, d.frames + d.frames_len, &code, &content, &verdict)) {
         assert_true(f->frame_count < FAKE_FRAMES_MAX);
@@ -221,7 +222,10 @@ void fake_send_resp(struct fake *f, const struct pqb_resp *resp)
 void fake_deliver_only(struct fake *f, const struct pqb_frame *frames, size_t count)
 {
     uint8_t buf[PQB_DATAGRAM_MAX];
-    const struct pqb_data header = {.cid = f->cid, .pn = ++f->pn, .echo_delay = 0xffff};
+    const struct pqb_data header = {.cid = f->cid,
+                                    .pn = ++f->pn,
+                                    .echo_pn = f->is_echoing ? (uint32_t)f->pn_seen : 0,
+                                    .echo_delay = f->is_echoing ? 0 : 0xffff};
     size_t len = PQB_DATA_HEADER_LEN;
 
     pqb_data_header_encode(&header, buf);

@@ -38,7 +38,8 @@ struct fake {
     struct pqb_client *c;
     struct pqb_unpacker *unpacker;
     uint64_t now;
-    uint64_t cid, pn;
+    uint64_t cid, pn, pn_seen;
+    bool is_echoing;      // what arrived last is echoed, as if just now; else nothing is
     struct pqb_init init; // the last INIT; text borrows from init_datagram
     uint8_t init_datagram[PQB_DATAGRAM_MAX];
     size_t inits, datagrams;

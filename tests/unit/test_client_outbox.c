@@ -248,6 +248,33 @@ static void what_overtook_its_leader_goes_again_right_behind_it(void **state)
     assert_int_equal(fake_nth(&f, PQB_FRAME_MSG_R, 1)->msg_r.after, a);
 }
 
+static void the_first_of_the_queue_goes_again_once_a_later_datagram_arrived(void **state)
+{
+    const struct pqb_frame pong = {.type = PQB_FRAME_PONG};
+
+    (void)state;
+    fake_login(&f);
+    f.is_echoing = true;
+    const uint64_t a = send_to("bob", "1");
+    fake_pump(&f);
+    fake_advance(&f, 10 * FAKE_MS);
+    answer(fake_msg_a(a, PQB_STATE_ACCEPTED));
+    const uint64_t b = send_to("bob", "2");
+    fake_pump(&f);
+    (void)send_to("bob", "3");
+    fake_pump(&f);
+    fake_forget(&f);
+    fake_advance(&f, 10 * FAKE_MS);
+    answer(pong); // the later one's number comes with it
+    fake_advance(&f, 15 * FAKE_MS - 1);
+    assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 0);
+    fake_advance(&f, 1); // 10 ms of the last answer and four times 3.75 of variance
+    assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 1);
+    assert_int_equal(fake_last(&f, PQB_FRAME_MSG_R)->msg_r.seq, b);
+    fake_advance(&f, 100 * FAKE_MS); // nothing later than the repeat has arrived
+    assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 1);
+}
+
 static void the_queue_outlives_the_client(void **state)
 {
     (void)state;
@@ -465,6 +492,7 @@ int main(void)
         CASE(a_final_nack_is_told_and_a_late_one_ignored),
         CASE(a_transient_nack_is_retried_after_its_time),
         CASE(what_overtook_its_leader_goes_again_right_behind_it),
+        CASE(the_first_of_the_queue_goes_again_once_a_later_datagram_arrived),
         CASE(the_queue_outlives_the_client),
         CASE(a_resp_above_the_own_low_makes_the_queue_uncertain),
         CASE(a_consumed_seq_that_was_never_used_is_a_rollback),

@@ -149,6 +149,24 @@ static void three_later_datagrams_make_a_loss(void **state)
     end(&f);
 }
 
+static void what_shared_the_datagram_of_one_overdue_is_lost_with_it(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    push(&f, 1, 9);
+    send_datagrams(&f, 3, 3, 100, 5); // 1-3, 4-6, 7-9
+    pqb_sent_map_on_received(&f.map, 5, &f.channel, 10 * MS);
+    pqb_sent_map_on_overdue(&f.map, pqb_sent_map_find(&f.map, 4), &f.channel, 11 * MS);
+    assert_int_equal(f.map.lost_count, 2);
+    assert_true(pqb_sent_map_find(&f.map, 6)->is_lost);
+    assert_int_equal(f.channel.cc.in_flight, 600);
+    assert_int_equal(f.channel.cc.window, PQB_CC_WINDOW_INITIAL / 2);
+    assert_int_equal(next_key(&f), 4);
+    end(&f);
+}
+
 static void answers_that_cross_make_no_loss(void **state)
 {
     struct fixture f;
@@ -573,6 +591,7 @@ int main(void)
         cmocka_unit_test(it_holds_256_items),
         cmocka_unit_test(lost_items_go_before_new_ones),
         cmocka_unit_test(three_later_datagrams_make_a_loss),
+        cmocka_unit_test(what_shared_the_datagram_of_one_overdue_is_lost_with_it),
         cmocka_unit_test(answers_that_cross_make_no_loss),
         cmocka_unit_test(what_had_its_time_is_lost_at_once),
         cmocka_unit_test(items_that_shared_a_datagram_do_not_condemn_each_other),
