@@ -49,6 +49,7 @@ struct sim_app {
     uint32_t device;
     uint32_t stream;       // of the messages it sends now
     bool may_be_uncertain; // it was copied, restored or has no durable state
+    bool has_copy; // another app began with this one's queue: seqs may name messages of either
     bool has_taken;
     bool is_dormant; // a backup in a drawer: nobody runs on it
     uint64_t last_iseq;
