@@ -406,7 +406,8 @@ static void replace(struct pqb_engine *e, struct pqb_session *old, struct pqb_se
     pqb_session_kick(e, old, PQB_KICK_REPLACED, now);
 }
 
-// The kept datagrams are handled as if they came now; the first one's address is the session's.
+// The kept datagrams are handled as if they came now. Only the address that RESP went to is proven
+// by them; one that comes from elsewhere starts a path challenge like any other.
 static void replay_held(struct pqb_engine *e, struct pqb_list *held, uint64_t cid, pqb_tstamp now)
 {
     struct pqb_list *node;
@@ -419,12 +420,6 @@ static void replay_held(struct pqb_engine *e, struct pqb_list *held, uint64_t ci
             pqb_session_on_datagram(e, s, &d->from, d->data, d->len, now);
         free(d);
     }
-}
-
-static const struct pqb_addr *first_address(const struct pqb_half_open *h)
-{
-    PQB_ASSERT(!pqb_list_is_empty(&h->held));
-    return &PQB_CONTAINER_OF(h->held.next, struct pqb_held_datagram, link)->from;
 }
 
 static bool is_full_now(const struct pqb_engine *e, const struct pqb_user *u,
@@ -461,7 +456,7 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
         return;
     }
     // The cid moves from one table to the other; the entry itself is needed a little longer.
-    s = pqb_session_create(e, u, h, first_address(h), now);
+    s = pqb_session_create(e, u, h, now);
     if (!s) {
         pqb_user_table_release(&e->users, u);
         refuse(e, h, PQB_COUNTER_MEMORY_FAILED);

@@ -6,8 +6,7 @@
 #include "gateway/core/engine_impl.h"
 
 struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
-                                       const struct pqb_half_open *h, const struct pqb_addr *from,
-                                       pqb_tstamp now)
+                                       const struct pqb_half_open *h, pqb_tstamp now)
 {
     struct pqb_session *s;
 
@@ -24,7 +23,7 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     s->retry_at = PQB_NEVER;
     s->jitter = (float)pqb_rng_below(&e->rng, 1024) / 1024;
     pqb_channel_init(&s->channel, h->cid, now);
-    pqb_path_init(&s->path, from);
+    pqb_path_init(&s->path, &h->from);
     pqb_sent_map_init(&s->sent);
     pqb_timer_init(&s->timer);
     pqb_list_init(&s->ready);

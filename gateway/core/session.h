@@ -74,10 +74,10 @@ struct pqb_session {
 struct pqb_engine;
 struct pqb_half_open;
 
-// Links a new session of `u` and the device that `h` names. NULL: no memory.
+// Links a new session of `u` and the device that `h` names, at the address it was answered at.
+// NULL: no memory.
 struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
-                                       const struct pqb_half_open *h, const struct pqb_addr *from,
-                                       pqb_tstamp now);
+                                       const struct pqb_half_open *h, pqb_tstamp now);
 
 // Tells senders `stored` if it was the user's last session, unlinks and frees.
 void pqb_session_close(struct pqb_engine *e, struct pqb_session *s);

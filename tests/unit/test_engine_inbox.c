@@ -507,6 +507,35 @@ static void an_address_moves_only_after_it_is_proved(void **state)
         assert_false(pqb_addr_is_equal(&g->sent[i].to, &old));
 }
 
+// Whoever forges the source of his first datagram must not pour a backlog onto its owner.
+static void a_login_that_moves_before_its_first_data_is_challenged_too(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+    size_t to_new = 0;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    peer_send_many(&a, 1, 20, "bob");
+    struct peer b = peer_make(g, "bob", "phone", 2);
+    peer_send_init(&b, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&b));
+    gate_clear(g);
+    b.addr.port = 77;
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 1}});
+    gate_settle(g);
+    gate_pass(g, 10 * PQB_NS_PER_SEC);
+    for (size_t i = 0; i < g->sent_count; i++)
+        to_new += pqb_addr_is_equal(&g->sent[i].to, &b.addr) ? g->sent[i].len : 0;
+    assert_in_range(to_new, 1, 3 * 64); // the ping is no longer than 64 bytes
+    assert_true(peer_got(&b, PQB_FRAME_PATH_CHALLENGE, 0, &f));
+    f.type = PQB_FRAME_PATH_RESPONSE;
+    peer_send_one(&b, f);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_PATH_MOVED), 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, gate_begin, gate_end)
 
 int main(void)
@@ -532,6 +561,7 @@ int main(void)
         CASE(a_crash_loses_nothing_that_was_accepted),
         CASE(frames_to_one_peer_share_datagrams),
         CASE(an_address_moves_only_after_it_is_proved),
+        CASE(a_login_that_moves_before_its_first_data_is_challenged_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
