@@ -176,6 +176,8 @@ static void transmit(struct fleet_client *fc, const void *data, size_t len)
     struct fleet *f = fc->fleet;
 
     f->totals.datagrams_out++;
+    if (f->config.on_transmit != NULL)
+        f->config.on_transmit(f->config.ctx, fc->index, data, len);
     if (send(f->sockets[fc->socket], data, len, MSG_DONTWAIT) < 0)
         f->totals.send_failed++;
 }

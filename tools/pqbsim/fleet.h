@@ -52,6 +52,8 @@ struct fleet_config {
     // A message was handed over to client `index`.
     void (*on_message)(void *ctx, uint32_t index, const struct pqb_client_message *message,
                        pqb_tstamp now);
+    // Client `index` is about to send a datagram. May be NULL.
+    void (*on_transmit)(void *ctx, uint32_t index, const void *data, size_t len);
 };
 
 struct fleet_totals {

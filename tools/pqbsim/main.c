@@ -1,4 +1,4 @@
-// pqbsim: load, and a bad network, for a gateway.
+// pqbsim: load, a bad network, and attacks, for a gateway.
 #include <stdio.h>
 #include <string.h>
 
@@ -11,12 +11,13 @@ static const struct {
 } commands[] = {
     {"load", pqbsim_load, "thousands of clients with exact accounting of every message"},
     {"link", pqbsim_link, "a lossy UDP link to put in front of a gateway"},
+    {"inject", pqbsim_inject, "attacks on a gateway, judged against its limits"},
 };
 
 static void print_help(void)
 {
     printf("Usage: pqbsim COMMAND [--option VALUE]...\n\n"
-           "Drives a Paquebot gateway with clients and bad networks.\n\nCommands:\n");
+           "Drives a Paquebot gateway with clients, bad networks and attacks.\n\nCommands:\n");
     for (size_t i = 0; i < PQB_ARRAY_LEN(commands); i++)
         printf("  %-8s %s\n", commands[i].name, commands[i].help);
     printf("\n'pqbsim COMMAND --help' lists a command's options.\n"

@@ -7,6 +7,7 @@
 
 int pqbsim_load(int argc, char **argv);
 int pqbsim_link(int argc, char **argv);
+int pqbsim_inject(int argc, char **argv);
 
 // The impairment options that load and link have in common, bound to `config` and `rebind_ns`.
 #define PQBSIM_IMPAIRMENTS(config, rebind_ns, seed)                       \

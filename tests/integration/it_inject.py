@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Each attack of `pqbsim inject` for about two seconds: every documented limit is kept."""
+import json
+import os
+
+from harness import LONG, SANITIZED, Gateway, run_cases, run_tool
+
+SECONDS = 20 if LONG else 2
+HALF_OPEN_MAX = 512  # small, so that the flood reaches it
+SCENARIOS = ("amplify", "malformed", "flood-init", "flood-data", "hijack", "replay")
+
+
+def inject(gateway, scenario, *options):
+    """The report of an attack that broke no limit; prints the telling figures."""
+    done = run_tool("pqbsim", "inject", scenario, "--target", gateway.target, "--seconds", SECONDS,
+                    "--stats", os.path.join(gateway.data, "stats"), "--json",
+                    *(("--rate", 500) if SANITIZED else ()), *options, check=None, timeout=90)
+    assert done.returncode in (0, 1) and done.stdout, f"exit {done.returncode}\n{done.stderr}"
+    report = json.loads(done.stdout)
+    broken = [check for check in report["checks"] if not check["kept"]]
+    fare = report["legitimate"]
+    print(f"  {scenario}: " + " ".join(f"{kind['kind']}={kind['sent']}/{kind['ratio']:.3f}"
+                                       for kind in report["kinds"]) +
+          " p99_us before/during: " +
+          " ".join(f"{what}={fare['before'][what]['p99']}/{fare['during'][what]['p99']}"
+                   for what in ("delivered_us", "login_us")), flush=True)
+    assert report["kept"] == (not broken) == (done.returncode == 0), report
+    assert not broken, f"{broken} seed {report['seed']}"
+    assert fare["sent"] == fare["delivered"] > 0 and fare["during"]["login_us"]["count"] > 0, fare
+    return {kind["kind"]: kind for kind in report["kinds"]}
+
+
+def test_the_list_explains_every_attack(_directory):
+    text = run_tool("pqbsim", "inject", "list").stdout
+    assert all(f"{name} " in text for name in SCENARIOS) and text.count("limit:") == len(SCENARIOS)
+    run_tool("pqbsim", "inject", "storm", "--target", "127.0.0.1:1", check=2)
+    run_tool("pqbsim", "inject", "amplify", check=2)
+
+
+def test_no_stranger_gets_more_than_he_sent(directory):
+    with Gateway(directory) as gateway:
+        kinds = inject(gateway, "amplify")
+        for kind in ("init", "init-repeated", "init-stranger", "data-reset-size", "data-full"):
+            assert kinds[kind]["answers"] > 0, kinds[kind]
+        for kind in ("init-truncated", "init-version", "type-unknown", "type-of-gateway", "resume",
+                     "data-tiny", "data-short"):
+            assert kinds[kind]["sent"] > 0 and kinds[kind]["answers"] == 0, kinds[kind]
+
+
+def test_malformed_traffic_is_counted_and_harms_nobody(directory):
+    with Gateway(directory) as gateway:
+        kinds = inject(gateway, "malformed")
+        stats = gateway.stats()
+        assert kinds["session-mutant"]["answers"] > 0
+        for counter in ("drop.short", "drop.structure", "drop.field", "drop.unknown_frame"):
+            assert stats[counter] > 0, counter
+        assert gateway.stop() == 0
+        gateway.ctl("verify", gateway.data)
+
+
+def test_a_flood_of_logins_meets_the_cookie(directory):
+    with Gateway(directory, "--half-open-max", HALF_OPEN_MAX) as gateway:
+        inject(gateway, "flood-init", "--half-open-max", HALF_OPEN_MAX)
+        stats = gateway.stats()
+        assert stats["login.retry"] > 0 and stats["login.cookie_bad"] == 0, stats
+
+
+def test_a_flood_of_data_is_answered_within_a_rate(directory):
+    with Gateway(directory) as gateway:
+        inject(gateway, "flood-data")
+        stats = gateway.stats()
+        assert stats["drop.unknown_cid"] > 0
+        assert SANITIZED or stats["reset.limited"] > 0
+
+
+def test_sessions_are_not_taken_over(directory):
+    with Gateway(directory) as gateway:
+        kinds = inject(gateway, "hijack")
+        assert all(kind["sent"] > 0 for kind in kinds.values()), kinds
+        assert gateway.stats()["path.challenges"] > 0
+
+
+def test_what_is_sent_again_does_nothing_again(directory):
+    with Gateway(directory) as gateway:
+        inject(gateway, "replay")
+        assert gateway.stats()["drop.replay"] > 0
+
+
+if __name__ == "__main__":
+    run_cases(globals())

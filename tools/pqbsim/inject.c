@@ -1,0 +1,416 @@
+// pqbsim inject: runs an attack on a gateway beside legitimate users, and judges what it did.
+#include "tools/pqbsim/inject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/wire/frame.h"
+#include "gateway/io/stats_page.h"
+#include "tools/pqbsim/pqbsim.h"
+
+#define CLIENTS          20
+#define LEGITIMATE_RATE  100 // messages a second
+#define BODY_BYTES       100
+#define BEFORE_MIN_NS    PQB_NS_PER_SEC
+#define LOGIN_WAIT_NS    (20 * PQB_NS_PER_SEC)
+#define SETTLE_NS        (30 * PQB_NS_PER_SEC)
+#define AFTERMATH_NS     (500 * PQB_NS_PER_MS) // late answers and duplicates show in it
+#define TURN_NS          (500 * PQB_NS_PER_US) // what a measured login may be late
+#define SAMPLE_NS        (50 * PQB_NS_PER_MS)
+#define DELIVERED_MAX_MS 2000.0 // the p99 of legitimate users; some retransmissions fit in
+#define LOGIN_MAX_MS     5000.0
+#define SLOWER_MAX       10.0 // or so many times what it was before, on a slow machine
+
+static const struct inject_scenario *const scenarios[] = {&inject_amplify,    &inject_malformed,
+                                                          &inject_flood_init, &inject_flood_data,
+                                                          &inject_hijack,     &inject_replay};
+
+// ---------------------------------------------------------------------------- legitimate users
+
+static void on_receipt(void *ctx, uint64_t number, enum pqb_client_receipt receipt,
+                       unsigned refusal, pqb_tstamp now)
+{
+    struct inject *in = ctx;
+
+    if (receipt <= PQB_RECEIPT_READ)
+        account_on_accepted(&in->account, number, receipt == PQB_RECEIPT_STORED, now);
+    else if (receipt == PQB_RECEIPT_REFUSED)
+        account_on_nacked(&in->account, number, (uint8_t)refusal);
+}
+
+static void on_message(void *ctx, uint32_t index, const struct pqb_client_message *message,
+                       pqb_tstamp now)
+{
+    struct inject *in = ctx;
+
+    (void)account_on_delivered(&in->account, index, message->body, message->len, now);
+}
+
+static void on_transmit(void *ctx, uint32_t index, const void *data, size_t len)
+{
+    struct inject *in = ctx;
+
+    if (in->scenario->on_legitimate != NULL)
+        in->scenario->on_legitimate(in, index, data, len);
+}
+
+static void send_one(struct inject *in, pqb_tstamp now)
+{
+    const uint32_t from = (uint32_t)pqb_rng_below(&in->rng, CLIENTS);
+    const uint32_t to = (from + 1 + (uint32_t)pqb_rng_below(&in->rng, CLIENTS - 1)) % CLIENTS;
+    uint8_t body[BODY_BYTES];
+    uint64_t number;
+
+    if (account_new(&in->account, from, to, true, body, sizeof(body), &number, now) != PQB_OK)
+        return;
+    if (fleet_send(&in->fleet, from, to, body, sizeof(body), number) != PQB_CLIENT_OK) {
+        account_undo(&in->account);
+        in->throttled++;
+    }
+}
+
+// ------------------------------------------------------------------------------------- phases
+
+static bool log_in(struct inject *in)
+{
+    const pqb_tstamp end = in->fleet.now + LOGIN_WAIT_NS;
+    pqb_tstamp now = in->fleet.now;
+
+    while (in->fleet.online < CLIENTS && now < end)
+        now = fleet_run(&in->fleet, now + SAMPLE_NS);
+    return in->fleet.online == CLIENTS;
+}
+
+static void sample(struct inject *in)
+{
+    struct pqb_stats_snapshot s;
+
+    if (in->stats_path == NULL || pqb_stats_snapshot_read(&s, in->stats_path) != PQB_OK)
+        return;
+    in->half_open_peak =
+        PQB_MAX(in->half_open_peak, pqb_stats_snapshot_get(&s, "session.half_open", NULL));
+    pqb_stats_snapshot_fini(&s);
+}
+
+// Legitimate traffic for so long, and the attack beside it if it is time for that.
+static void run_phase(struct inject *in, pqb_duration duration)
+{
+    const pqb_tstamp start = in->fleet.now, end = start + duration;
+    const uint64_t before = in->account.count + in->throttled;
+    pqb_tstamp now = start, sample_at = start;
+
+    while (now < end) {
+        const uint64_t due = pqb_elapsed(start, now) / (PQB_NS_PER_SEC / LEGITIMATE_RATE) + before;
+
+        while (in->account.count + in->throttled < due)
+            send_one(in, now);
+        now = fleet_run(&in->fleet, now + TURN_NS);
+        inject_probe_turn(in->probe, now);
+        if (in->is_attacking) {
+            inject_attack_due(in, start, now);
+            inject_read_answers(in);
+        }
+        if (now >= sample_at) {
+            sample(in);
+            sample_at = now + SAMPLE_NS;
+        }
+    }
+    if (in->is_attacking)
+        in->attack_seconds = (double)pqb_elapsed(start, now) / 1e9;
+}
+
+// Until everything legitimate has arrived, one more login has been made, and then a little.
+static void settle(struct inject *in)
+{
+    const pqb_tstamp end = in->fleet.now + SETTLE_NS;
+    const uint64_t logins = in->during.logins;
+    pqb_tstamp now = in->fleet.now, settled_at = PQB_NEVER;
+
+    while (now < end && now < pqb_tstamp_add(settled_at, AFTERMATH_NS)) {
+        now = fleet_run(&in->fleet, now + TURN_NS);
+        inject_probe_turn(in->probe, now);
+        inject_read_answers(in);
+        if (settled_at == PQB_NEVER && in->during.logins > logins &&
+            account_unresolved(&in->account) == 0 && account_lost(&in->account) == 0)
+            settled_at = now;
+    }
+}
+
+static void end_phase(struct inject *in, struct inject_fare *fare)
+{
+    fare->accepted_us = in->account.accepted_us;
+    fare->delivered_us = in->account.delivered_us;
+    pqb_hist_clear(&in->account.accepted_us);
+    pqb_hist_clear(&in->account.delivered_us);
+}
+
+// -------------------------------------------------------------------------------------- verdict
+
+static void check(struct inject *in, const char *name, double value, double limit)
+{
+    struct inject_check *c = &in->checks[in->check_count];
+
+    if (in->check_count == INJECT_CHECKS_MAX)
+        abort(); // a scenario has more kinds than there is room for
+    in->check_count++;
+    (void)snprintf(c->name, sizeof(c->name), "%s", name);
+    c->value = value;
+    c->limit = limit;
+}
+
+static void check_ratios(struct inject *in)
+{
+    char name[48];
+
+    for (size_t i = 0; i < in->scenario->kind_count; i++) {
+        const struct inject_kind *kind = &in->scenario->kinds[i];
+        const struct inject_count *count = &in->counts[i];
+
+        if (!(kind->limit > 0) || count->sent_bytes == 0)
+            continue;
+        (void)snprintf(name, sizeof(name), "amplification.%s", kind->name);
+        check(in, name, (double)count->answer_bytes / (double)count->sent_bytes, kind->limit);
+    }
+}
+
+static double p99_ms(const struct pqb_hist *h)
+{
+    return (double)pqb_hist_quantile(h, 0.99) / 1e3;
+}
+
+static void check_users(struct inject *in)
+{
+    const struct account *a = &in->account;
+    const struct inject_fare *before = &in->before, *during = &in->during;
+
+    check(in, "legitimate.lost", (double)account_lost(a), 0);
+    check(in, "legitimate.unresolved", (double)account_unresolved(a), 0);
+    check(in, "legitimate.refused", (double)(a->nacked + in->throttled), 0);
+    check(in, "legitimate.duplicated", (double)a->duplicated, 0);
+    check(in, "legitimate.out_of_order", (double)a->out_of_order, 0);
+    check(in, "legitimate.logins_failed", (double)during->logins_failed, 0);
+    check(in, "legitimate.offline", CLIENTS - (double)in->fleet.online, 0);
+    check(in, "legitimate.delivered_p99_ms", p99_ms(&during->delivered_us),
+          PQB_MAX(DELIVERED_MAX_MS, SLOWER_MAX * p99_ms(&before->delivered_us)));
+    check(in, "legitimate.login_p99_ms", p99_ms(&during->login_us),
+          PQB_MAX(LOGIN_MAX_MS, SLOWER_MAX * p99_ms(&before->login_us)));
+}
+
+static double grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,
+                    const char *name)
+{
+    return (double)(pqb_stats_snapshot_get(to, name, NULL) -
+                    pqb_stats_snapshot_get(from, name, NULL));
+}
+
+static void check_gateway(struct inject *in, const struct pqb_stats_snapshot *from,
+                          const struct pqb_stats_snapshot *to)
+{
+    check(in, "gateway.restarts", from->pid != to->pid || from->started_at != to->started_at, 0);
+    check(in, "gateway.half_open", (double)in->half_open_peak, (double)in->half_open_max);
+    for (size_t i = 0; i < to->row_count; i++) {
+        const char *name = to->rows[i].name;
+
+        // A flood may fill the socket's buffer; that legitimate users lost nothing is checked.
+        if (to->rows[i].kind == PQB_STATS_ALARM && strcmp(name, "udp.kernel_drops") != 0 &&
+            grown(from, to, name) > 0)
+            check(in, name, grown(from, to, name), 0);
+    }
+    if (in->scenario->is_still)
+        check(in, "gateway.path.moved", grown(from, to, "path.moved"), 0);
+}
+
+bool inject_is_kept(const struct inject *in)
+{
+    for (size_t i = 0; i < in->check_count; i++) {
+        if (!(in->checks[i].value <= in->checks[i].limit))
+            return false;
+    }
+    return true;
+}
+
+// ------------------------------------------------------------------------------------- running
+
+static int fail(const char *what, const char *hint)
+{
+    (void)cli_wrong("pqbsim inject", what, hint);
+    return CLI_EXIT_FINDING;
+}
+
+static void attack(struct inject *in)
+{
+    in->fare = &in->before;
+    run_phase(in, PQB_MAX(in->duration / 2, BEFORE_MIN_NS));
+    end_phase(in, &in->before);
+    in->fare = &in->during;
+    in->is_attacking = true;
+    run_phase(in, in->duration);
+    in->is_attacking = false;
+    settle(in);
+    end_phase(in, &in->during);
+}
+
+static int judge(struct inject *in, const struct pqb_stats_snapshot *from)
+{
+    struct pqb_stats_snapshot to;
+
+    check_ratios(in);
+    check_users(in);
+    if (in->stats_path != NULL) {
+        if (pqb_stats_snapshot_read(&to, in->stats_path) != PQB_OK)
+            return fail("the counters page cannot be read any more", in->stats_path);
+        check_gateway(in, from, &to);
+        pqb_stats_snapshot_fini(&to);
+    }
+    inject_report(in);
+    return inject_is_kept(in) ? CLI_EXIT_DONE : CLI_EXIT_FINDING;
+}
+
+static int run(struct inject *in)
+{
+    struct pqb_stats_snapshot from = {0};
+    int status;
+
+    if (inject_open_sources(in) != PQB_OK)
+        return fail("no socket for the attack", "Too few open files? Try 'ulimit -n 4096'.");
+    if (!log_in(in))
+        return fail("the legitimate users could not log in",
+                    "Is a gateway there (pqbctl stats), and does it let anybody in (--auth any)?");
+    if (in->stats_path != NULL && pqb_stats_snapshot_read(&from, in->stats_path) != PQB_OK)
+        return fail("the counters page cannot be read", "It is DATA/stats unless told otherwise.");
+    attack(in);
+    status = judge(in, &from);
+    if (in->stats_path != NULL)
+        pqb_stats_snapshot_fini(&from);
+    return status;
+}
+
+static int run_inject(struct inject *in)
+{
+    const struct fleet_config config = {.target = in->target,
+                                        .clients = CLIENTS,
+                                        .ramp_ns = PQB_NS_PER_MS,
+                                        .seed = in->seed,
+                                        .ctx = in,
+                                        .on_receipt = on_receipt,
+                                        .on_message = on_message,
+                                        .on_transmit = on_transmit};
+    int status;
+
+    pqb_rng_init_seed(&in->rng, in->seed);
+    account_init(&in->account, in->seed ^ cli_now());
+    in->fare = &in->before;
+    in->captures = calloc(INJECT_CAPTURE_MAX, sizeof(*in->captures));
+    in->probe = inject_probe_create(in);
+    if (fleet_init(&in->fleet, &config, cli_now()) == PQB_OK && in->captures != NULL &&
+        in->probe != NULL && pqb_unpacker_create(&in->unpacker) == PQB_OK)
+        status = run(in);
+    else
+        status = fail("not enough memory or open files", "");
+    inject_close_sources(in);
+    inject_probe_destroy(in->probe);
+    pqb_unpacker_destroy(in->unpacker);
+    fleet_fini(&in->fleet);
+    account_fini(&in->account);
+    free(in->captures);
+    return status;
+}
+
+// ------------------------------------------------------------------------------------- command
+
+static int print_list(void)
+{
+    for (size_t i = 0; i < PQB_ARRAY_LEN(scenarios); i++)
+        printf("%-11s %s\n            limit: %s\n", scenarios[i]->name, scenarios[i]->help,
+               scenarios[i]->limit);
+    printf("\nIn each, %d legitimate users beside it must lose nothing and get nothing twice; the "
+           "p99 of delivery\nmust stay within %.0f ms and that of logins within %.0f ms (or %.0f "
+           "times what it was before,\nif that is more).\n",
+           CLIENTS, DELIVERED_MAX_MS, LOGIN_MAX_MS, SLOWER_MAX);
+    return CLI_EXIT_DONE;
+}
+
+static int choose(struct inject *in, const char *name)
+{
+    for (size_t i = 0; i < PQB_ARRAY_LEN(scenarios); i++) {
+        if (strcmp(scenarios[i]->name, name) != 0)
+            continue;
+        in->scenario = scenarios[i];
+        if (in->rate == 0)
+            in->rate = scenarios[i]->rate;
+        return run_inject(in);
+    }
+    return cli_wrong("pqbsim inject", "no such scenario", "Try 'pqbsim inject list'.");
+}
+
+int pqbsim_inject(int argc, char **argv)
+{
+    static struct inject in = {.duration = 10 * PQB_NS_PER_SEC, .half_open_max = 16384};
+    const char *args[1];
+    size_t arg_count;
+    const struct cli_option options[] = {
+        {.name = "target",
+         .type = CLI_ADDR,
+         .out = &in.target,
+         .value = "H:P",
+         .help = "the gateway; needed for all but 'list'"},
+        {.name = "seconds",
+         .type = CLI_SECONDS,
+         .out = &in.duration,
+         .value = "S",
+         .help = "how long to attack (10)"},
+        {.name = "rate",
+         .type = CLI_NUMBER,
+         .out = &in.rate,
+         .value = "R",
+         .min = 1,
+         .max = 10000000,
+         .help = "datagrams a second of the attack (the scenario's)"},
+        {.name = "stats",
+         .type = CLI_TEXT,
+         .out = &in.stats_path,
+         .value = "FILE",
+         .help = "the gateway's counters page, for the limits that only it can show"},
+        {.name = "half-open-max",
+         .type = CLI_NUMBER,
+         .out = &in.half_open_max,
+         .value = "N",
+         .min = 1,
+         .max = 1048576,
+         .help = "the gateway's setting of that name (16384)"},
+        {.name = "seed",
+         .type = CLI_NUMBER,
+         .out = &in.seed,
+         .value = "N",
+         .help = "repeat the random choices of an earlier run"},
+        {.name = "json", .type = CLI_FLAG, .out = &in.is_json, .help = "report as one JSON object"},
+    };
+    const struct cli_command command = {
+        .name = "pqbsim inject",
+        .usage = "SCENARIO --target H:P [--option VALUE]...\n       pqbsim inject list",
+        .about = "Attacks a gateway that you run, with legitimate users beside it, and compares "
+                 "what comes back and\nwhat becomes of them with the documented limits. Exit "
+                 "status 1 if one was broken. 'pqbsim inject\nlist' tells scenarios and limits.",
+        .options = options,
+        .option_count = PQB_ARRAY_LEN(options),
+        .args_max = 1,
+    };
+    enum cli_verdict verdict;
+
+    in.seed = cli_now();
+    verdict = cli_parse(&command, argc, argv, args, &arg_count);
+    if (verdict != CLI_GO)
+        return verdict == CLI_SHOWN ? CLI_EXIT_DONE : CLI_EXIT_USAGE;
+    if (arg_count == 0)
+        return cli_wrong("pqbsim inject", "a scenario is needed", "Try 'pqbsim inject list'.");
+    if (strcmp(args[0], "list") == 0)
+        return print_list();
+    if (in.target.family == 0)
+        return cli_wrong("pqbsim inject", "--target is needed", "Try --target 127.0.0.1:7400.");
+    if (in.duration < PQB_NS_PER_SEC / 10)
+        return cli_wrong("pqbsim inject", "--seconds must be at least 0.1", "Try --seconds 10.");
+    return choose(&in, args[0]);
+}

@@ -1,0 +1,141 @@
+// pqbsim inject: one attack on a gateway with legitimate traffic beside it, judged against limits.
+//
+// An attack is a scenario: kinds of datagrams, sent in turn from sources (sockets) of their own, so
+// that every byte that comes back is charged to the kind that asked for it. One thread drives it.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+#include "common/wire/limits.h"
+#include "tools/pqbsim/account.h"
+#include "tools/pqbsim/fleet.h"
+
+#define INJECT_KINDS_MAX   16
+#define INJECT_SOURCES_MAX 256
+#define INJECT_CHECKS_MAX  48
+#define INJECT_CAPTURE_MAX 1024 // newest datagrams of the legitimate users, for replay
+
+struct inject;
+
+struct inject_kind {
+    const char *name;
+    double limit; // bytes out per byte in; 0: the peer has a session, none
+};
+
+struct inject_scenario {
+    const char *name, *help, *limit;
+    const struct inject_kind *kinds;
+    size_t kind_count;
+    uint32_t sources; // of each kind
+    uint64_t rate;    // datagrams a second unless told
+    // Writes the next datagram of `kind` and returns its length; 0: nothing to send now.
+    size_t (*make)(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now);
+    // What came back to a source of `kind`. May be NULL.
+    void (*on_answer)(struct inject *in, uint32_t kind, const uint8_t *data, size_t len);
+    // A legitimate user is about to send. May be NULL.
+    void (*on_legitimate)(struct inject *in, uint32_t user, const uint8_t *data, size_t len);
+    bool is_still; // no legitimate session may change its address
+};
+
+struct inject_source {
+    int fd;
+    uint32_t kind;
+};
+
+struct inject_count {
+    uint64_t sent, sent_bytes, answers, answer_bytes, failed;
+};
+
+struct inject_check { // kept when value <= limit
+    char name[48];
+    double value, limit;
+};
+
+// Legitimate users as they fared in one phase.
+struct inject_fare {
+    struct pqb_hist accepted_us, delivered_us, login_us;
+    uint64_t logins, logins_failed;
+};
+
+struct inject_capture {
+    uint32_t user;
+    size_t len;
+    uint8_t data[PQB_DATAGRAM_MAX];
+};
+
+struct inject_peer { // a session that the attacker holds
+    uint64_t init_id, cid, pn;
+    uint32_t logins;
+    pqb_tstamp asked_at;
+    bool has_cookie;
+    uint8_t cookie[PQB_COOKIE_LEN];
+};
+
+struct inject_probe;
+struct pqb_unpacker;
+
+struct inject {
+    const struct inject_scenario *scenario;
+    struct pqb_addr target;
+    pqb_duration duration;
+    uint64_t seed, rate, half_open_max;
+    const char *stats_path;
+    bool is_json;
+
+    struct pqb_rng rng;
+    struct fleet fleet;
+    struct account account;
+    struct inject_probe *probe;
+    struct pqb_unpacker *unpacker;
+    struct inject_fare before, during;
+    struct inject_fare *fare; // of the current phase
+    uint64_t throttled;       // legitimate messages that a full queue refused
+
+    struct inject_source sources[INJECT_SOURCES_MAX];
+    uint32_t source_count;
+    struct inject_count counts[INJECT_KINDS_MAX];
+    uint64_t turn;
+    double attack_seconds;
+    bool is_attacking;
+    int via; // fleet socket the datagram just made goes out by; -1: its kind's source
+
+    struct inject_capture *captures;
+    uint64_t captured;
+    struct inject_peer peer;
+
+    struct inject_check checks[INJECT_CHECKS_MAX];
+    size_t check_count;
+    uint64_t half_open_peak;
+};
+
+extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
+    inject_flood_data, inject_hijack, inject_replay;
+
+// A sound INIT for `user`; PQB_INIT_LEN bytes.
+size_t inject_make_init(const char *user, const char *device, uint64_t init_id,
+                        const uint8_t *cookie, uint8_t *out);
+// DATA with one ping.
+size_t inject_make_ping(uint64_t cid, uint64_t pn, uint64_t nonce, uint8_t *out);
+// An INIT for the session that the attacker wants, now and then; 0: not now.
+size_t inject_peer_login(struct inject *in, const char *user, const char *device, uint8_t *out,
+                         pqb_tstamp now);
+// Learns the connection id from RESP, forgets it on RESET.
+void inject_peer_on_answer(struct inject *in, const uint8_t *data, size_t len);
+void inject_send(struct inject *in, uint32_t source, const uint8_t *data, size_t len);
+
+// Opens the sources of all kinds. PQB_OK or PQB_ERR_IO.
+PQB_MUST_USE int inject_open_sources(struct inject *in);
+void inject_close_sources(struct inject *in);
+void inject_attack_due(struct inject *in, pqb_tstamp start, pqb_tstamp now);
+void inject_read_answers(struct inject *in);
+
+// Legitimate logins, one after the other, each of a client that starts anew.
+struct inject_probe *inject_probe_create(struct inject *in); // NULL: no memory
+void inject_probe_destroy(struct inject_probe *p);
+void inject_probe_turn(struct inject_probe *p, pqb_tstamp now);
+
+void inject_report(const struct inject *in);
+bool inject_is_kept(const struct inject *in); // every check
