@@ -16,6 +16,11 @@
 #define TABLES_MAX 6
 #define FREE_DBI   0 // LMDB's own list of free pages
 
+// How a meta page of LMDB begins: a page header, then a number in the machine's byte order.
+#define META_HEAD_LEN 32
+#define META_MAGIC_AT 16
+#define META_MAGIC    UINT32_C(0xBEEFC0DE)
+
 int pqb_err_from_mdb(int rc)
 {
     switch (rc) {
@@ -88,6 +93,48 @@ static int drop_page_cache(const char *file)
     return err;
 }
 
+// Whether one of LMDB's two meta pages may have been begun and not have reached the disk: its first
+// sector is blank or not there. Anything else but a meta page is not ours to judge: *is_foreign.
+static bool is_blank_meta(int fd, off_t offset, bool *is_foreign)
+{
+    static const uint8_t blank[META_HEAD_LEN];
+    uint8_t head[META_HEAD_LEN] = {0};
+    uint32_t magic;
+
+    if (pread(fd, head, sizeof(head), offset) < 0)
+        *is_foreign = true;
+    memcpy(&magic, head + META_MAGIC_AT, sizeof(magic));
+    if (memcmp(head, blank, sizeof(head)) == 0)
+        return true;
+    *is_foreign = *is_foreign || magic != META_MAGIC;
+    return false;
+}
+
+// LMDB makes a file by writing two meta pages without a sync; when power is lost then, one may be
+// missing and LMDB takes the file for none of its own ever after. A file of these two pages alone
+// never held a commit: it is emptied, which lets LMDB begin again.
+static int forget_unfinished(const char *file)
+{
+    const off_t page_len = (off_t)sysconf(_SC_PAGESIZE);
+    const int fd = open(file, O_RDWR | O_CLOEXEC);
+    bool is_foreign = false, is_unfinished;
+    struct stat st;
+    int err = PQB_OK;
+
+    if (fd < 0)
+        return errno == ENOENT ? PQB_OK : pqb_err_from_errno(errno);
+    if (fstat(fd, &st) != 0) {
+        err = pqb_err_from_errno(errno);
+    } else if (st.st_size > 0 && st.st_size <= 2 * page_len) {
+        is_unfinished = is_blank_meta(fd, 0, &is_foreign);
+        is_unfinished = is_blank_meta(fd, page_len, &is_foreign) || is_unfinished;
+        if (is_unfinished && !is_foreign && ftruncate(fd, 0) != 0)
+            err = pqb_err_from_errno(errno);
+    }
+    close(fd);
+    return err;
+}
+
 static int prepare_directory(struct pqb_env *e, const char *path,
                              const struct pqb_env_options *options)
 {
@@ -105,6 +152,8 @@ static int prepare_directory(struct pqb_env *e, const char *path,
     err = take_lock(e, path);
     if (err == PQB_OK && !options->is_sync_off && !options->is_read_only)
         err = drop_page_cache(file);
+    if (err == PQB_OK && !options->is_read_only)
+        err = forget_unfinished(file);
     return err;
 }
 
@@ -128,6 +177,9 @@ static int open_environment(struct pqb_env *e, const char *path,
         flags |= MDB_RDONLY | MDB_NOLOCK; // LOCK keeps everyone else away
     if (rc == 0)
         rc = mdb_env_open(e->env, path, flags, 0600);
+    // A new file's meta pages must not be written by chance after pages of the first commit.
+    if (rc == 0 && !options->is_read_only && !options->is_sync_off)
+        rc = mdb_env_sync(e->env, 1);
     return pqb_err_from_mdb(rc);
 }
 

@@ -642,10 +642,52 @@ static void a_batch_that_does_not_fit_goes_on_without_its_messages(void **state)
     assert_int_equal(fixture_send(f, &a, 2, "bob", "2", NULL), PQB_RESULT_DONE);
 }
 
+// Opens a store whose data file is `len` bytes, all of value `fill`.
+static int open_over(struct fixture *f, size_t len, int fill)
+{
+    char file[300];
+    uint8_t bytes[8192];
+    FILE *out;
+
+    fixture_close(f);
+    (void)snprintf(file, sizeof(file), "%s/data.mdb", f->path);
+    memset(bytes, fill, sizeof(bytes));
+    out = fopen(file, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, len, out), len);
+    assert_int_equal(fclose(out), 0);
+    return pqb_store_open(&f->s, &f->config, f->now, f->wall);
+}
+
+static void a_store_is_made_again_when_power_was_lost_at_its_making(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t len = 0; len <= 8192; len += 512) {
+        assert_int_equal(open_over(f, len, 0), PQB_OK);
+        assert_int_equal(pqb_view_create(f->s, &f->v), PQB_OK);
+    }
+    (void)fixture_actor(f, "alice", "phone");
+}
+
+static void a_small_file_of_something_else_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    char file[300];
+
+    (void)snprintf(file, sizeof(file), "%s/data.mdb", f->path);
+    assert_int_equal(open_over(f, 700, 'x'), PQB_ERR_VERSION);
+    assert_null(f->s);
+    assert_int_equal(access(file, R_OK), 0);
+    assert_int_equal(unlink(file), 0);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        CASE(a_store_is_made_again_when_power_was_lost_at_its_making),
+        CASE(a_small_file_of_something_else_is_left_alone),
         CASE(a_message_to_someone_who_never_logged_in_outlives_checkpoints),
         CASE(an_acknowledged_message_is_left_behind_and_never_written_again),
         CASE(a_slow_second_device_keeps_what_the_first_has_acknowledged),
