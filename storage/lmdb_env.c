@@ -210,6 +210,17 @@ static int open_tables(struct pqb_env *e, bool is_read_only)
     return rc == MDB_NOTFOUND ? PQB_ERR_VERSION : pqb_err_from_mdb(rc);
 }
 
+// Blocks that the file brought along count as allocated: on a file system that somebody else has
+// filled meanwhile they are all there is, and free pages among them are room enough.
+static void count_blocks(struct pqb_env *e)
+{
+    mdb_filehandle_t fd;
+    struct stat st;
+
+    if (mdb_env_get_fd(e->env, &fd) == 0 && fstat(fd, &st) == 0)
+        e->allocated = (uint64_t)st.st_blocks * 512; // st_blocks counts in 512 whatever the disk
+}
+
 int pqb_env_open(struct pqb_env *e, const char *path, const struct pqb_env_options *options)
 {
     int err;
@@ -222,6 +233,8 @@ int pqb_env_open(struct pqb_env *e, const char *path, const struct pqb_env_optio
         err = open_tables(e, options->is_read_only);
     if (err != PQB_OK)
         pqb_env_close(e);
+    else
+        count_blocks(e);
     return err;
 }
 
