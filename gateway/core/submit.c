@@ -381,23 +381,28 @@ static void count_result(struct pqb_engine *e, const struct pqb_request *r)
 
 void pqb_submit_on_completed(struct pqb_engine *e, struct pqb_request *r, pqb_tstamp now)
 {
-    // In flight belongs to the device: whichever session it has now gets the answer.
+    // In flight belongs to the device, the answer to the session that asked: the one that came
+    // after it may be a clone's, with another message under this seq. A device that came back asks
+    // again.
     struct pqb_session *s = pqb_session_get_device(e, r->uid, r->devno);
+    const bool is_asker = s && s->channel.cid == r->tag[0];
 
     if (s && s->epoch != r->epoch)
         s = NULL;
-    if (s && r->result == PQB_RESULT_TRANSIENT && r->nack == PQB_NACK_ORDER && hold(e, s, r, now)) {
+    if (s && is_asker && r->result == PQB_RESULT_TRANSIENT && r->nack == PQB_NACK_ORDER &&
+        hold(e, s, r, now)) {
         pqb_session_touch(e, s);
         return;
     }
     forget(e, r);
     count_result(e, r);
-    if (!s) {
+    if (!s || !is_asker)
         pqb_count(e, PQB_COUNTER_REQUEST_ORPHANED);
-    } else if (r->result == PQB_RESULT_UNKNOWN) {
+    if (s && r->result == PQB_RESULT_UNKNOWN) {
         pqb_session_kick(e, s, PQB_KICK_ADMIN, now); // the device was unregistered
-    } else {
-        answer(e, s, r);
+    } else if (s) {
+        if (is_asker)
+            answer(e, s, r);
         if (s->hold_count > 0 && is_consumed(r))
             pqb_submit_release_holds(e, s, r->seq, r->seq);
     }

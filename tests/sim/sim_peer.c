@@ -333,6 +333,9 @@ static void work(struct sim_peer *p)
     const bool may_send =
         p->may_send_offline || pqb_client_get_state(p->client) == PQB_CLIENT_ONLINE;
 
+    // What a skip is told is the state of the seq, whichever copy of the queue used it.
+    if (p->disk->app->has_copy)
+        p->skips_count = 0;
     for (size_t i = 0; i < p->skips_count; i++) {
         const int err = pqb_client_abandon(p->client, p->skips[i]);
 

@@ -156,7 +156,7 @@ static void an_aborted_batch_is_told_as_transient_and_frees_the_seq(void **state
     assert_int_equal(peer_got_count(&a, PQB_FRAME_MSG_A), 1);
 }
 
-static void the_answer_goes_to_the_session_that_is_current_then(void **state)
+static void the_answer_goes_only_to_the_session_that_asked(void **state)
 {
     struct gate *g = *state;
 
@@ -172,7 +172,33 @@ static void the_answer_goes_to_the_session_that_is_current_then(void **state)
     peer_msg(&a, 1, 0, "bob", "hello"); // behind the registration in the writer's queue
     gate_settle(g);
     assert_int_equal(peer_got_count(&a, PQB_FRAME_MSG_A), 0);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_A), 0); // it may be a clone's
+    peer_msg(&b, 1, 0, "bob", "hello");
+    gate_settle(g);
     assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_A), 1);
+}
+
+static void a_clone_with_another_message_under_the_seq_is_told_of_the_conflict(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_make(g, "alice", "phone", 2);
+    b.epoch = a.epoch;
+    b.low = 1;
+    peer_send_init(&b, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&b));
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_PING});
+    peer_msg(&a, 1, 0, "bob", "hello");
+    gate_settle(g);
+    peer_msg(&b, 1, 0, "bob", "good day");
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_A), 0);
+    assert_true(peer_got(&b, PQB_FRAME_NACK, 0, &f));
+    assert_int_equal(f.nack.reason, PQB_NACK_CONFLICT);
 }
 
 static void a_body_above_the_limit_consumes_its_seq_as_refused(void **state)
@@ -401,7 +427,8 @@ int main(void)
         CASE(repeats_in_flight_are_swallowed_and_later_ones_answered),
         CASE(a_contradiction_of_what_is_in_flight_is_a_conflict),
         CASE(an_aborted_batch_is_told_as_transient_and_frees_the_seq),
-        CASE(the_answer_goes_to_the_session_that_is_current_then),
+        CASE(the_answer_goes_only_to_the_session_that_asked),
+        CASE(a_clone_with_another_message_under_the_seq_is_told_of_the_conflict),
         CASE(a_body_above_the_limit_consumes_its_seq_as_refused),
         CASE(the_seq_window_has_two_sides),
         CASE(messages_above_the_rate_are_told_to_wait),
