@@ -130,7 +130,7 @@ static size_t make_replay(struct inject *in, uint32_t kind, uint8_t *out, pqb_ts
     const struct inject_capture *c;
 
     (void)now;
-    if (held == 0)
+    if (in->captured == 0)
         return 0;
     c = &in->captures[pqb_rng_below(&in->rng, held)];
     if (kind == 0)
