@@ -193,10 +193,17 @@ class Skip(Exception):
 
 
 def run_cases(cases):
-    """Runs test_* functions from a dict (globals()), each with a temporary directory."""
+    """Runs test_* functions from a dict (globals()), each with a temporary directory; only those that
+    the command line names, if it names any."""
+    wanted = sys.argv[1:]
+    unknown = [name for name in wanted if not name.startswith("test_") or name not in cases]
+    if unknown:
+        sys.exit(f"no such case: {' '.join(unknown)}. There are: "
+                 f"{' '.join(name for name in cases if name.startswith('test_'))}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # meson's timeout: clean up all the same
     failed = skipped = 0
-    for name, case in [(n, c) for n, c in cases.items() if n.startswith("test_")]:
+    for name, case in [(n, c) for n, c in cases.items()
+                       if n in wanted or (not wanted and n.startswith("test_"))]:
         directory = tempfile.mkdtemp(prefix="paquebot.")
         start = time.monotonic()
         try:
