@@ -194,7 +194,8 @@ class Skip(Exception):
 
 def run_cases(cases):
     """Runs test_* functions from a dict (globals()), each with a temporary directory; only those that
-    the command line names, if it names any."""
+    the command line names, if it names any. What a case returns, the figures it measured, ends its
+    line."""
     wanted = sys.argv[1:]
     unknown = [name for name in wanted if not name.startswith("test_") or name not in cases]
     if unknown:
@@ -207,8 +208,9 @@ def run_cases(cases):
         directory = tempfile.mkdtemp(prefix="paquebot.")
         start = time.monotonic()
         try:
-            case(directory)
-            print(f"ok {name} ({time.monotonic() - start:.1f} s)", flush=True)
+            told = case(directory)
+            print(f"ok {name} ({time.monotonic() - start:.1f} s)" + (f": {told}" if told else ""),
+                  flush=True)
         except Skip as why:
             skipped += 1
             print(f"skip {name}: {why}", flush=True)

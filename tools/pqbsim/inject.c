@@ -11,7 +11,6 @@
 #include "gateway/io/stats_page.h"
 #include "tools/pqbsim/pqbsim.h"
 
-#define CLIENTS          20
 #define LEGITIMATE_RATE  100 // messages a second
 #define BODY_BYTES       100
 #define BEFORE_MIN_NS    PQB_NS_PER_SEC
@@ -19,14 +18,15 @@
 #define SETTLE_NS        (30 * PQB_NS_PER_SEC)
 #define AFTERMATH_NS     (500 * PQB_NS_PER_MS) // late answers and duplicates show in it
 #define TURN_NS          (500 * PQB_NS_PER_US) // what a measured login may be late
+#define WARM_UP_NS       (250 * PQB_NS_PER_MS)
 #define SAMPLE_NS        (50 * PQB_NS_PER_MS)
 #define DELIVERED_MAX_MS 2000.0 // the p99 of legitimate users; some retransmissions fit in
 #define LOGIN_MAX_MS     5000.0
 #define SLOWER_MAX       10.0 // or so many times what it was before, on a slow machine
 
-static const struct inject_scenario *const scenarios[] = {&inject_amplify,    &inject_malformed,
-                                                          &inject_flood_init, &inject_flood_data,
-                                                          &inject_hijack,     &inject_replay};
+static const struct inject_scenario *const scenarios[] = {
+    &inject_amplify, &inject_malformed, &inject_flood_init, &inject_flood_data,
+    &inject_hijack,  &inject_replay,    &inject_spoof};
 
 // ---------------------------------------------------------------------------- legitimate users
 
@@ -59,8 +59,9 @@ static void on_transmit(void *ctx, uint32_t index, const void *data, size_t len)
 
 static void send_one(struct inject *in, pqb_tstamp now)
 {
-    const uint32_t from = (uint32_t)pqb_rng_below(&in->rng, CLIENTS);
-    const uint32_t to = (from + 1 + (uint32_t)pqb_rng_below(&in->rng, CLIENTS - 1)) % CLIENTS;
+    const uint32_t from = (uint32_t)pqb_rng_below(&in->rng, INJECT_CLIENTS);
+    const uint32_t to =
+        (from + 1 + (uint32_t)pqb_rng_below(&in->rng, INJECT_CLIENTS - 1)) % INJECT_CLIENTS;
     uint8_t body[BODY_BYTES];
     uint64_t number;
 
@@ -79,12 +80,12 @@ static bool log_in(struct inject *in)
     const pqb_tstamp end = in->fleet.now + LOGIN_WAIT_NS;
     pqb_tstamp now = in->fleet.now;
 
-    while (in->fleet.online < CLIENTS && now < end)
+    while (in->fleet.online < INJECT_CLIENTS && now < end)
         now = fleet_run(&in->fleet, now + SAMPLE_NS);
-    return in->fleet.online == CLIENTS;
+    return in->fleet.online == INJECT_CLIENTS;
 }
 
-static void sample(struct inject *in)
+static void sample(struct inject *in, pqb_tstamp now)
 {
     struct pqb_stats_snapshot s;
 
@@ -92,6 +93,13 @@ static void sample(struct inject *in)
         return;
     in->half_open_peak =
         PQB_MAX(in->half_open_peak, pqb_stats_snapshot_get(&s, "session.half_open", NULL));
+    if (in->scenario->memory_max != NULL)
+        in->memory_peak = PQB_MAX(in->memory_peak, inject_memory_of(s.pid));
+    // What the legitimate users take, and buffers of fixed size that the attack is first to fill.
+    if (in->attack_at == 0 || pqb_elapsed(in->attack_at, now) < WARM_UP_NS)
+        in->memory_before = in->memory_peak;
+    if (in->attack_at != 0 && in->scenario->on_sample != NULL)
+        in->scenario->on_sample(in, &s, now);
     pqb_stats_snapshot_fini(&s);
 }
 
@@ -102,6 +110,7 @@ static void run_phase(struct inject *in, pqb_duration duration)
     const uint64_t before = in->account.count + in->throttled;
     pqb_tstamp now = start, sample_at = start;
 
+    in->attack_at = in->is_attacking ? start : 0;
     while (now < end) {
         const uint64_t due = pqb_elapsed(start, now) / (PQB_NS_PER_SEC / LEGITIMATE_RATE) + before;
 
@@ -114,7 +123,7 @@ static void run_phase(struct inject *in, pqb_duration duration)
             inject_read_answers(in);
         }
         if (now >= sample_at) {
-            sample(in);
+            sample(in, now);
             sample_at = now + SAMPLE_NS;
         }
     }
@@ -127,12 +136,16 @@ static void settle(struct inject *in)
 {
     const pqb_tstamp end = in->fleet.now + SETTLE_NS;
     const uint64_t logins = in->during.logins;
-    pqb_tstamp now = in->fleet.now, settled_at = PQB_NEVER;
+    pqb_tstamp now = in->fleet.now, settled_at = PQB_NEVER, sample_at = now;
 
     while (now < end && now < pqb_tstamp_add(settled_at, AFTERMATH_NS)) {
         now = fleet_run(&in->fleet, now + TURN_NS);
         inject_probe_turn(in->probe, now);
         inject_read_answers(in);
+        if (now >= sample_at) {
+            sample(in, now);
+            sample_at = now + SAMPLE_NS;
+        }
         if (settled_at == PQB_NEVER && in->during.logins > logins &&
             account_unresolved(&in->account) == 0 && account_lost(&in->account) == 0)
             settled_at = now;
@@ -149,7 +162,7 @@ static void end_phase(struct inject *in, struct inject_fare *fare)
 
 // -------------------------------------------------------------------------------------- verdict
 
-static void check(struct inject *in, const char *name, double value, double limit)
+void inject_check(struct inject *in, const char *name, double value, double limit)
 {
     struct inject_check *c = &in->checks[in->check_count];
 
@@ -172,7 +185,8 @@ static void check_ratios(struct inject *in)
         if (!(kind->limit > 0) || count->sent_bytes == 0)
             continue;
         (void)snprintf(name, sizeof(name), "amplification.%s", kind->name);
-        check(in, name, (double)count->answer_bytes / (double)count->sent_bytes, kind->limit);
+        inject_check(in, name, (double)count->answer_bytes / (double)count->sent_bytes,
+                     kind->limit);
     }
 }
 
@@ -185,42 +199,68 @@ static void check_users(struct inject *in)
 {
     const struct account *a = &in->account;
     const struct inject_fare *before = &in->before, *during = &in->during;
+    struct fleet_totals totals;
 
-    check(in, "legitimate.lost", (double)account_lost(a), 0);
-    check(in, "legitimate.unresolved", (double)account_unresolved(a), 0);
-    check(in, "legitimate.refused", (double)(a->nacked + in->throttled), 0);
-    check(in, "legitimate.duplicated", (double)a->duplicated, 0);
-    check(in, "legitimate.out_of_order", (double)a->out_of_order, 0);
-    check(in, "legitimate.logins_failed", (double)during->logins_failed, 0);
-    check(in, "legitimate.offline", CLIENTS - (double)in->fleet.online, 0);
-    check(in, "legitimate.delivered_p99_ms", p99_ms(&during->delivered_us),
-          PQB_MAX(DELIVERED_MAX_MS, SLOWER_MAX * p99_ms(&before->delivered_us)));
-    check(in, "legitimate.login_p99_ms", p99_ms(&during->login_us),
-          PQB_MAX(LOGIN_MAX_MS, SLOWER_MAX * p99_ms(&before->login_us)));
+    fleet_get_totals(&in->fleet, &totals);
+    inject_check(in, "legitimate.lost", (double)account_lost(a), 0);
+    inject_check(in, "legitimate.unresolved", (double)account_unresolved(a), 0);
+    inject_check(in, "legitimate.refused", (double)(a->nacked + in->throttled), 0);
+    inject_check(in, "legitimate.duplicated", (double)a->duplicated, 0);
+    inject_check(in, "legitimate.out_of_order", (double)a->out_of_order, 0);
+    inject_check(in, "legitimate.logins_failed", (double)during->logins_failed, 0);
+    inject_check(in, "legitimate.offline", INJECT_CLIENTS - (double)in->fleet.online, 0);
+    inject_check(in, "legitimate.logged_in_again", (double)totals.logins - INJECT_CLIENTS, 0);
+    inject_check(in, "legitimate.delivered_p99_ms", p99_ms(&during->delivered_us),
+                 PQB_MAX(DELIVERED_MAX_MS, SLOWER_MAX * p99_ms(&before->delivered_us)));
+    inject_check(in, "legitimate.login_p99_ms", p99_ms(&during->login_us),
+                 PQB_MAX(LOGIN_MAX_MS, SLOWER_MAX * p99_ms(&before->login_us)));
 }
 
-static double grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,
-                    const char *name)
+double inject_grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,
+                    const char *counter)
 {
-    return (double)(pqb_stats_snapshot_get(to, name, NULL) -
-                    pqb_stats_snapshot_get(from, name, NULL));
+    return (double)(pqb_stats_snapshot_get(to, counter, NULL) -
+                    pqb_stats_snapshot_get(from, counter, NULL));
+}
+
+double inject_sessions_of_others(const struct inject *in, const struct pqb_stats_snapshot *from,
+                                 const struct pqb_stats_snapshot *to)
+{
+    const double opened = inject_grown(from, to, "session.opened");
+    struct fleet_totals totals;
+
+    fleet_get_totals(&in->fleet, &totals);
+    // `from` was taken when the legitimate users were online.
+    return PQB_MAX(0.0, opened - inject_probe_begun(in->probe) -
+                            ((double)totals.logins - INJECT_CLIENTS));
+}
+
+static double memory_grown_kib(const struct inject *in)
+{
+    return ((double)in->memory_peak - (double)in->memory_before) / 1024;
 }
 
 static void check_gateway(struct inject *in, const struct pqb_stats_snapshot *from,
                           const struct pqb_stats_snapshot *to)
 {
-    check(in, "gateway.restarts", from->pid != to->pid || from->started_at != to->started_at, 0);
-    check(in, "gateway.half_open", (double)in->half_open_peak, (double)in->half_open_max);
+    inject_check(in, "gateway.restarts", from->pid != to->pid || from->started_at != to->started_at,
+                 0);
+    inject_check(in, "gateway.half_open", (double)in->half_open_peak, (double)in->half_open_max);
     for (size_t i = 0; i < to->row_count; i++) {
         const char *name = to->rows[i].name;
 
         // A flood may fill the socket's buffer; that legitimate users lost nothing is checked.
         if (to->rows[i].kind == PQB_STATS_ALARM && strcmp(name, "udp.kernel_drops") != 0 &&
-            grown(from, to, name) > 0)
-            check(in, name, grown(from, to, name), 0);
+            inject_grown(from, to, name) > 0)
+            inject_check(in, name, inject_grown(from, to, name), 0);
     }
     if (in->scenario->is_still)
-        check(in, "gateway.path.moved", grown(from, to, "path.moved"), 0);
+        inject_check(in, "gateway.path.moved", inject_grown(from, to, "path.moved"), 0);
+    if (in->memory_before > 0)
+        inject_check(in, "gateway.memory_kib", memory_grown_kib(in),
+                     (double)in->scenario->memory_max(in) / 1024);
+    if (in->scenario->judge != NULL)
+        in->scenario->judge(in, from, to);
 }
 
 bool inject_is_kept(const struct inject *in)
@@ -291,7 +331,7 @@ static int run(struct inject *in)
 static int run_inject(struct inject *in)
 {
     const struct fleet_config config = {.target = in->target,
-                                        .clients = CLIENTS,
+                                        .clients = INJECT_CLIENTS,
                                         .ramp_ns = PQB_NS_PER_MS,
                                         .seed = in->seed,
                                         .ctx = in,
@@ -329,7 +369,7 @@ static int print_list(void)
     printf("\nIn each, %d legitimate users beside it must lose nothing and get nothing twice; the "
            "p99 of delivery\nmust stay within %.0f ms and that of logins within %.0f ms (or %.0f "
            "times what it was before,\nif that is more).\n",
-           CLIENTS, DELIVERED_MAX_MS, LOGIN_MAX_MS, SLOWER_MAX);
+           INJECT_CLIENTS, DELIVERED_MAX_MS, LOGIN_MAX_MS, SLOWER_MAX);
     return CLI_EXIT_DONE;
 }
 

@@ -16,9 +16,13 @@
 #define INJECT_KINDS_MAX   16
 #define INJECT_SOURCES_MAX 256
 #define INJECT_CHECKS_MAX  48
-#define INJECT_CAPTURE_MAX 1024 // newest datagrams of the legitimate users, for replay
+#define INJECT_CAPTURE_MAX 16384 // newest datagrams of the legitimate users, for replay
+#define INJECT_LEN_MAX     65507 // what UDP over IPv4 can carry
+
+#define INJECT_CLIENTS 20 // legitimate users: load0, load1 ... on device "sim"
 
 struct inject;
+struct pqb_stats_snapshot;
 
 struct inject_kind {
     const char *name;
@@ -31,13 +35,22 @@ struct inject_scenario {
     size_t kind_count;
     uint32_t sources; // of each kind
     uint64_t rate;    // datagrams a second unless told
-    // Writes the next datagram of `kind` and returns its length; 0: nothing to send now.
+    // Writes the next datagram of `kind` and returns its length, at most INJECT_LEN_MAX; 0: nothing
+    // to send now.
     size_t (*make)(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now);
     // What came back to a source of `kind`. May be NULL.
     void (*on_answer)(struct inject *in, uint32_t kind, const uint8_t *data, size_t len);
     // A legitimate user is about to send. May be NULL.
     void (*on_legitimate)(struct inject *in, uint32_t user, const uint8_t *data, size_t len);
-    bool is_still; // no legitimate session may change its address
+    // The counters, many times from the attack's beginning on, and before and after it for checks
+    // of its own. May be NULL.
+    void (*on_sample)(struct inject *in, const struct pqb_stats_snapshot *s, pqb_tstamp now);
+    void (*judge)(struct inject *in, const struct pqb_stats_snapshot *from,
+                  const struct pqb_stats_snapshot *to);
+    bool is_still;    // no legitimate session may change its address
+    bool is_spoofing; // each datagram comes from another address of 127.0.0.0/8
+    // Bytes of memory that the gateway may gain. May be NULL.
+    uint64_t (*memory_max)(const struct inject *in);
 };
 
 struct inject_source {
@@ -99,6 +112,7 @@ struct inject {
     struct inject_count counts[INJECT_KINDS_MAX];
     uint64_t turn;
     double attack_seconds;
+    pqb_tstamp attack_at; // when it began; 0: not yet
     bool is_attacking;
     int via; // fleet socket the datagram just made goes out by; -1: its kind's source
 
@@ -109,10 +123,22 @@ struct inject {
     struct inject_check checks[INJECT_CHECKS_MAX];
     size_t check_count;
     uint64_t half_open_peak;
+    uint64_t memory_before, memory_peak; // the gateway's own pages; 0: not known
+    uint64_t misdirected;                // answers that should not have come to their kind
 };
 
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
-    inject_flood_data, inject_hijack, inject_replay;
+    inject_flood_data, inject_hijack, inject_replay, inject_spoof;
+
+// Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
+uint64_t inject_memory_of(uint64_t pid);
+// One more thing to judge: kept when value <= limit.
+void inject_check(struct inject *in, const char *name, double value, double limit);
+double inject_grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,
+                    const char *counter);
+// Sessions that neither legitimate users nor the measured logins opened.
+double inject_sessions_of_others(const struct inject *in, const struct pqb_stats_snapshot *from,
+                                 const struct pqb_stats_snapshot *to);
 
 // A sound INIT for `user`; PQB_INIT_LEN bytes.
 size_t inject_make_init(const char *user, const char *device, uint64_t init_id,
@@ -136,6 +162,7 @@ void inject_read_answers(struct inject *in);
 struct inject_probe *inject_probe_create(struct inject *in); // NULL: no memory
 void inject_probe_destroy(struct inject_probe *p);
 void inject_probe_turn(struct inject_probe *p, pqb_tstamp now);
+uint32_t inject_probe_begun(const struct inject_probe *p); // logins
 
 void inject_report(const struct inject *in);
 bool inject_is_kept(const struct inject *in); // every check

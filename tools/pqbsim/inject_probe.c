@@ -57,6 +57,11 @@ void inject_probe_destroy(struct inject_probe *p)
     free(p);
 }
 
+uint32_t inject_probe_begun(const struct inject_probe *p)
+{
+    return p->count;
+}
+
 static bool begin(struct inject_probe *p, pqb_tstamp now)
 {
     struct sockaddr_storage ss;

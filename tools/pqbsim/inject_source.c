@@ -1,6 +1,7 @@
 // Where an attack comes from: a socket or more for each kind of datagram.
 #include <string.h>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,7 +11,8 @@
 #include "tools/pqbsim/inject.h"
 #include "tools/pqbsim/netio.h"
 
-#define BURST_MAX 512 // datagrams in one turn, when the machine fell behind
+#define BURST_MAX         512 // datagrams in one turn, when the machine fell behind
+#define SPOOFED_ADDRESSES 10000
 
 size_t inject_make_init(const char *user, const char *device, uint64_t init_id,
                         const uint8_t *cookie, uint8_t *out)
@@ -34,22 +36,34 @@ size_t inject_make_ping(uint64_t cid, uint64_t pn, uint64_t nonce, uint8_t *out)
     return PQB_DATA_HEADER_LEN + pqb_frame_encode(&ping, out + PQB_DATA_HEADER_LEN, PQB_FRAMES_MAX);
 }
 
-// All of 127.0.0.0/8 is this machine's, so a flood on loopback can come from everywhere.
+static bool is_loopback(const struct inject *in)
+{
+    return in->target.family == 4 && in->target.ip[0] == 127;
+}
+
+static bool may_spoof(const struct inject *in)
+{
+    return in->scenario->is_spoofing && is_loopback(in);
+}
+
+// All of 127.0.0.0/8 is this machine's, so a flood on loopback can come from everywhere. What is
+// answered to an address that was made up comes back to the wildcard socket that made it up.
 static int open_source(struct inject *in)
 {
     struct pqb_addr from = {.family = in->target.family};
     struct sockaddr_storage ss;
     const socklen_t len = netio_to_sockaddr(&in->target, &ss);
-    const bool is_loopback = in->target.family == 4 && in->target.ip[0] == 127;
     int fd;
 
-    if (is_loopback) {
+    if (may_spoof(in))
+        return netio_socket(4, NULL);
+    if (is_loopback(in)) {
         from.ip[0] = 127;
         from.ip[1] = (uint8_t)(1 + pqb_rng_below(&in->rng, 254));
         from.ip[2] = (uint8_t)pqb_rng_below(&in->rng, 256);
         from.ip[3] = (uint8_t)(1 + pqb_rng_below(&in->rng, 254));
     }
-    fd = netio_socket(in->target.family, is_loopback ? &from : NULL);
+    fd = netio_socket(in->target.family, is_loopback(in) ? &from : NULL);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&ss, len) != 0) {
         (void)close(fd);
         return -1;
@@ -91,18 +105,43 @@ static void count_sent(struct inject *in, uint32_t kind, size_t len, bool is_sen
     count->sent_bytes += len;
 }
 
+// From one of SPOOFED_ADDRESSES, always the same ones.
+static bool send_spoofed(struct inject *in, int fd, const uint8_t *data, size_t len)
+{
+    const uint32_t n = (uint32_t)pqb_rng_below(&in->rng, SPOOFED_ADDRESSES);
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in_pktinfo))] = {0};
+    struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(UINT32_C(0x7f400001) + n * 251)};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    struct sockaddr_storage ss;
+    struct msghdr message = {.msg_name = &ss,
+                             .msg_namelen = netio_to_sockaddr(&in->target, &ss),
+                             .msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+    c->cmsg_level = IPPROTO_IP;
+    c->cmsg_type = IP_PKTINFO;
+    c->cmsg_len = CMSG_LEN(sizeof(info));
+    memcpy(CMSG_DATA(c), &info, sizeof(info));
+    return sendmsg(fd, &message, MSG_DONTWAIT) >= 0;
+}
+
 void inject_send(struct inject *in, uint32_t source, const uint8_t *data, size_t len)
 {
     const struct inject_source *s = &in->sources[source];
+    const bool is_sent = may_spoof(in) ? send_spoofed(in, s->fd, data, len)
+                                       : send(s->fd, data, len, MSG_DONTWAIT) >= 0;
 
-    count_sent(in, s->kind, len, send(s->fd, data, len, MSG_DONTWAIT) >= 0);
+    count_sent(in, s->kind, len, is_sent);
 }
 
 void inject_attack_due(struct inject *in, pqb_tstamp start, pqb_tstamp now)
 {
     const struct inject_scenario *sc = in->scenario;
     const uint64_t due = (uint64_t)((double)pqb_elapsed(start, now) / 1e9 * (double)in->rate);
-    uint8_t data[PQB_DATAGRAM_MAX];
+    static uint8_t data[INJECT_LEN_MAX];
 
     // What a slow machine could not send in time is not sent later: the report tells the rate.
     if (due > in->turn + BURST_MAX)
