@@ -135,11 +135,12 @@ static void remove_directory(const char *path)
 }
 
 void sim_gateway_init(struct sim_gateway *g, const struct sim_plan *plan, struct sim_net *net,
-                      struct sim_oracle *oracle, struct pqb_rng *rng)
+                      struct sim_oracle *oracle, struct sim_events *events, struct pqb_rng *rng)
 {
     *g = (struct sim_gateway){.plan = plan,
                               .net = net,
                               .oracle = oracle,
+                              .events = events,
                               .rng = rng,
                               .shards_count = (uint32_t)plan->shards,
                               .step_at = PQB_NEVER,
@@ -152,7 +153,8 @@ void sim_gateway_init(struct sim_gateway *g, const struct sim_plan *plan, struct
         g->shards[i].mailbox = calloc(g->shards[i].mail_max, sizeof(struct sim_mail));
         PQB_ASSERT(g->shards[i].mailbox);
     }
-    pqb_rng_fill(rng, g->secret, sizeof(g->secret));
+    (void)sim_events_next(events, SIM_KIND_GATEWAY_START, 0, g->rng);
+    pqb_rng_fill(g->rng, g->secret, sizeof(g->secret));
     make_directory(g);
 }
 
@@ -219,11 +221,13 @@ static pqb_duration draw_down_time(struct sim_gateway *g)
 // Opening can fail like any other step of the writer, and the process die with it.
 static int open_store(struct sim_gateway *g)
 {
+    const uint32_t number = sim_events_next(g->events, SIM_KIND_GATEWAY_START, 0, g->rng);
     struct pqb_store_config config;
     int err;
 
     g->is_failing = false;
-    g->is_crash_at_failure = g->has_faults && chance(g, g->plan->crash_again);
+    g->is_crash_at_failure = g->has_faults && chance(g, g->plan->crash_again) &&
+                             sim_events_may(g->events, SIM_KIND_RECRASH, 0, number, g->now);
     g->fail_countdown = g->is_crash_at_failure ? 1 + pqb_rng_below(g->rng, 4) : 0;
     store_config(g, &config);
     err = pqb_store_open(&g->store, &config, g->now, wall_at(g->now));
@@ -293,6 +297,7 @@ void sim_gateway_crash(struct sim_gateway *g, pqb_duration down, pqb_tstamp now)
 
 void sim_gateway_crash_in_step(struct sim_gateway *g)
 {
+    (void)sim_events_next(g->events, SIM_KIND_CRASH_STEP, 0, g->rng);
     g->fail_countdown = 1 + pqb_rng_below(g->rng, STEPS_PER_FAIL);
     g->is_crash_at_failure = true;
 }
@@ -400,16 +405,18 @@ static void schedule_step(struct sim_gateway *g)
     if (stats.queue_len > 0)
         due = g->now;
     if (due != PQB_NEVER)
-        due =
-            PQB_MAX(due, g->now) + pqb_rng_below(g->rng, (uint64_t)(g->plan->commit_ms * 1e6) + 1);
+        due = PQB_MAX(due, g->now) + g->commit_ns;
     g->step_at = PQB_MIN(g->step_at, due);
 }
 
 static void step_store(struct sim_gateway *g)
 {
+    const uint32_t number = sim_events_next(g->events, SIM_KIND_WRITER_STEP, 0, g->rng);
     bool has_more;
 
-    if (g->has_faults && !g->is_crash_at_failure && chance(g, g->plan->abort))
+    g->commit_ns = pqb_rng_below(g->rng, (uint64_t)(g->plan->commit_ms * 1e6) + 1);
+    if (g->has_faults && !g->is_crash_at_failure && chance(g, g->plan->abort) &&
+        sim_events_may(g->events, SIM_KIND_ABORT, 0, number, g->now))
         g->fail_countdown = 1 + pqb_rng_below(g->rng, STEPS_PER_FAIL);
     g->step_at = PQB_NEVER;
     g->steps++;
@@ -422,7 +429,7 @@ static void step_store(struct sim_gateway *g)
     if (!g->is_crash_at_failure)
         g->fail_countdown = 0;
     if (has_more)
-        g->step_at = g->now + 1 + pqb_rng_below(g->rng, (uint64_t)(g->plan->commit_ms * 1e6) + 1);
+        g->step_at = g->now + 1 + g->commit_ns;
 }
 
 static pqb_tstamp shard_deadline(const struct sim_shard *shard)

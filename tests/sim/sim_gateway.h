@@ -11,6 +11,7 @@
 #include "gateway/core/engine.h"
 #include "gateway/core/stats.h"
 #include "storage/store.h"
+#include "tests/sim/sim_events.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/sim/sim_plan.h"
@@ -39,15 +40,17 @@ struct sim_gateway {
     const struct sim_plan *plan;
     struct sim_net *net;
     struct sim_oracle *oracle;
-    struct pqb_rng *rng;
+    struct sim_events *events;
+    struct pqb_rng *rng; // of the start or the step in progress
     char path[128];
     uint8_t secret[PQB_STORE_SECRET_LEN];
     struct pqb_store *store; // NULL: down
     struct sim_shard shards[SIM_SHARDS_MAX];
     uint32_t shards_count;
     pqb_tstamp now;
-    pqb_tstamp step_at;  // when the commit in progress returns
-    pqb_tstamp start_at; // when it comes up again
+    pqb_duration commit_ns; // how long the next commit takes
+    pqb_tstamp step_at;     // when the commit in progress returns
+    pqb_tstamp start_at;    // when it comes up again
     pqb_tstamp disk_full_until;
     bool has_faults;          // aborts and failures are on
     uint64_t fail_countdown;  // the n-th step of the writer from now fails; 0: none
@@ -58,7 +61,7 @@ struct sim_gateway {
 };
 
 void sim_gateway_init(struct sim_gateway *g, const struct sim_plan *plan, struct sim_net *net,
-                      struct sim_oracle *oracle, struct pqb_rng *rng);
+                      struct sim_oracle *oracle, struct sim_events *events, struct pqb_rng *rng);
 void sim_gateway_fini(struct sim_gateway *g); // removes the directory
 
 void sim_gateway_start(struct sim_gateway *g, pqb_tstamp now);

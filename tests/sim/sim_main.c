@@ -90,7 +90,7 @@ static void run_here(const struct sim_plan *plan, enum sim_trace_mode mode,
     if (mode != SIM_TRACE_PRINT)
         alarm(REAL_SECONDS_MAX);
     sim_trace_begin(mode);
-    sim_run(plan, result);
+    sim_run(plan, NULL, NULL, result);
     alarm(0);
     if (result->failure[0] && mode == SIM_TRACE_TAIL)
         sim_trace_print_tail(stdout, TAIL_LINES);

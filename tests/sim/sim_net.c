@@ -6,12 +6,14 @@
 #include "common/base/check.h"
 #include "common/base/defs.h"
 #include "common/wire/datagram.h"
+#include "tests/sim/sim_events.h"
 
 #define MSGPACK_NEVER_USED 0xc1
 
-void sim_net_init(struct sim_net *net, const struct sim_net_config *config, struct pqb_rng *rng)
+void sim_net_init(struct sim_net *net, const struct sim_net_config *config,
+                  struct sim_events *events)
 {
-    *net = (struct sim_net){.rng = rng, .config = *config, .next_port = 20000};
+    *net = (struct sim_net){.events = events, .config = *config, .next_port = 20000};
 }
 
 void sim_net_fini(struct sim_net *net)
@@ -133,25 +135,47 @@ static struct sim_packet *heap_pop(struct sim_net *net)
 
 // --------------------------------------------------------------------------------------- faults
 
-static bool chance(struct sim_net *net, double share)
+// A datagram on its way into the network: what befalls it is drawn for it alone.
+struct fate {
+    struct sim_net *net;
+    uint32_t link, number;
+    pqb_tstamp now;
+};
+
+static struct fate draw_fate(struct sim_net *net, uint32_t endpoint, bool is_up, pqb_tstamp now)
 {
-    return share > 0 && pqb_rng_unit(net->rng) < share;
+    struct fate f = {.net = net, .now = now};
+
+    if (endpoint == SIM_ENDPOINT_NONE)
+        f.link = SIM_OWNER_NONE;
+    else
+        f.link = is_up ? endpoint : endpoint + SIM_OWNER_DOWN;
+    f.number = sim_events_next(net->events, SIM_KIND_DATAGRAM, f.link, &net->rng);
+    return f;
+}
+
+static bool chance(const struct fate *f, enum sim_kind kind, double share)
+{
+    return share > 0 && pqb_rng_unit(&f->net->rng) < share &&
+           sim_events_may(f->net->events, kind, f->link, f->number, f->now);
 }
 
 static pqb_duration up_to(struct sim_net *net, pqb_duration max)
 {
-    return max ? pqb_rng_below(net->rng, max) : 0;
+    return max ? pqb_rng_below(&net->rng, max) : 0;
 }
 
-static bool is_lost(struct sim_net *net, struct sim_endpoint *end, bool is_up, pqb_tstamp now)
+static bool is_lost(const struct fate *f, struct sim_endpoint *end, bool is_up)
 {
-    if (now < (is_up ? end->up_blocked_until : end->down_blocked_until)) {
+    struct sim_net *net = f->net;
+
+    if (f->now < (is_up ? end->up_blocked_until : end->down_blocked_until)) {
         net->stats.blocked++;
         return true;
     }
-    if (now >= end->burst_until && chance(net, net->config.burst))
-        end->burst_until = now + up_to(net, net->config.burst_ns);
-    if (now < end->burst_until || chance(net, net->config.loss)) {
+    if (f->now >= end->burst_until && chance(f, SIM_KIND_BURST, net->config.burst))
+        end->burst_until = f->now + up_to(net, net->config.burst_ns);
+    if (f->now < end->burst_until || chance(f, SIM_KIND_LOSE, net->config.loss)) {
         net->stats.lost++;
         return true;
     }
@@ -165,13 +189,13 @@ static void corrupt(struct sim_net *net, struct sim_packet *packet)
     const bool has_frame = (packet->data[0] & 0x0f) == PQB_DATAGRAM_DATA && packet->len > content;
 
     net->stats.corrupted++;
-    switch (pqb_rng_below(net->rng, has_frame ? 4 : 2)) {
+    switch (pqb_rng_below(&net->rng, has_frame ? 4 : 2)) {
     case 0:
-        packet->data[0] ^= (uint8_t)(1u << (4 + pqb_rng_below(net->rng, 4))); // version
+        packet->data[0] ^= (uint8_t)(1u << (4 + pqb_rng_below(&net->rng, 4))); // version
         break;
     case 1:
         if (packet->len > 8)
-            packet->data[1 + pqb_rng_below(net->rng, 8)] ^= 0x40; // connection id or init id
+            packet->data[1 + pqb_rng_below(&net->rng, 8)] ^= 0x40; // connection id or init id
         break;
     case 2:
         packet->data[content] = MSGPACK_NEVER_USED;
@@ -182,9 +206,9 @@ static void corrupt(struct sim_net *net, struct sim_packet *packet)
     }
 }
 
-static void enqueue(struct sim_net *net, struct sim_packet packet, pqb_duration extra,
-                    pqb_tstamp now)
+static void enqueue(const struct fate *f, struct sim_packet packet, pqb_duration extra)
 {
+    struct sim_net *net = f->net;
     struct sim_packet *copy = malloc(sizeof(*copy));
     const struct sim_net_config *config = &net->config;
 
@@ -194,14 +218,14 @@ static void enqueue(struct sim_net *net, struct sim_packet packet, pqb_duration 
         free(copy);
         return;
     }
-    packet.at = now + config->delay_ns + up_to(net, config->jitter_ns) + extra;
+    packet.at = f->now + config->delay_ns + up_to(net, config->jitter_ns) + extra;
     if (config->quantum_ns)
         packet.at = (packet.at / config->quantum_ns + 1) * config->quantum_ns;
     packet.order = net->order++;
-    if (packet.len > 0 && chance(net, config->corrupt))
+    if (packet.len > 0 && chance(f, SIM_KIND_CORRUPT, config->corrupt))
         corrupt(net, &packet);
-    if (packet.len > 0 && chance(net, config->truncate)) {
-        packet.len = pqb_rng_below(net->rng, packet.len);
+    if (packet.len > 0 && chance(f, SIM_KIND_TRUNCATE, config->truncate)) {
+        packet.len = pqb_rng_below(&net->rng, packet.len);
         net->stats.truncated++;
     }
     *copy = packet;
@@ -211,23 +235,24 @@ static void enqueue(struct sim_net *net, struct sim_packet packet, pqb_duration 
 static void transmit(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now)
 {
     const struct sim_net_config *config = &net->config;
+    const struct fate f = draw_fate(net, packet->endpoint, packet->is_up, now);
     pqb_duration held = 0;
 
     net->stats.sent++;
-    if (is_lost(net, &net->endpoints[packet->endpoint], packet->is_up, now))
+    if (is_lost(&f, &net->endpoints[packet->endpoint], packet->is_up))
         return;
-    if (chance(net, config->reorder)) {
+    if (chance(&f, SIM_KIND_HOLD, config->reorder)) {
         held = up_to(net, config->reorder_ns);
         net->stats.held++;
     }
-    enqueue(net, *packet, held, now);
-    if (chance(net, config->duplicate)) {
+    enqueue(&f, *packet, held);
+    if (chance(&f, SIM_KIND_DUPLICATE, config->duplicate)) {
         net->stats.duplicated++;
-        enqueue(net, *packet, up_to(net, config->reorder_ns), now);
+        enqueue(&f, *packet, up_to(net, config->reorder_ns));
     }
-    if (chance(net, config->ghost)) {
+    if (chance(&f, SIM_KIND_GHOST, config->ghost)) {
         net->stats.ghosts++;
-        enqueue(net, *packet, up_to(net, config->ghost_ns), now);
+        enqueue(&f, *packet, up_to(net, config->ghost_ns));
     }
 }
 
@@ -268,7 +293,9 @@ void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const voi
 void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const void *data,
                        size_t len, pqb_tstamp now)
 {
-    enqueue(net, packet_of(SIM_ENDPOINT_NONE, true, from, data, len), 0, now);
+    const struct fate f = draw_fate(net, SIM_ENDPOINT_NONE, true, now);
+
+    enqueue(&f, packet_of(SIM_ENDPOINT_NONE, true, from, data, len), 0);
 }
 
 pqb_tstamp sim_net_next_arrival(const struct sim_net *net)

@@ -55,8 +55,11 @@ struct sim_net_stats {
     size_t in_flight_max;
 };
 
+struct sim_events;
+
 struct sim_net {
-    struct pqb_rng *rng;
+    struct sim_events *events;
+    struct pqb_rng rng; // of the datagram being sent
     struct sim_net_config config;
     struct sim_endpoint endpoints[SIM_ENDPOINTS_MAX];
     uint32_t endpoints_count;
@@ -68,7 +71,8 @@ struct sim_net {
     struct sim_net_stats stats;
 };
 
-void sim_net_init(struct sim_net *net, const struct sim_net_config *config, struct pqb_rng *rng);
+void sim_net_init(struct sim_net *net, const struct sim_net_config *config,
+                  struct sim_events *events);
 void sim_net_fini(struct sim_net *net);
 
 // A new client's end, with an address of its own.

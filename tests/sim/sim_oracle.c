@@ -517,7 +517,8 @@ static uint64_t first_taken(const struct sim_oracle *o, uint32_t device)
 static bool must_have(const struct sim_oracle *o, uint32_t device, uint64_t first,
                       const struct sim_message *m)
 {
-    if (m->to_user != o->devices[device].user || m->is_ephemeral || m->may_be_double)
+    if (o->devices[device].is_absent || m->to_user != o->devices[device].user || m->is_ephemeral ||
+        m->may_be_double)
         return false;
     if (m->iseq)
         return m->iseq >= first ||

@@ -64,6 +64,7 @@ struct sim_app {
 
 struct sim_device {
     uint32_t user;
+    bool is_absent;           // it takes no part and is owed nothing
     pqb_tstamp registered_at; // proof was seen that the gateway has it; PQB_NEVER: none yet
 };
 

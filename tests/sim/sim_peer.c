@@ -16,12 +16,23 @@ static pqb_duration seconds(double s)
 
 static bool chance(struct sim_peer *p, double share)
 {
-    return share > 0 && pqb_rng_unit(p->rng) < share;
+    return share > 0 && pqb_rng_unit(&p->rng) < share;
 }
 
 static pqb_duration up_to(struct sim_peer *p, pqb_duration max)
 {
-    return max ? 1 + pqb_rng_below(p->rng, max) : 0;
+    return max ? 1 + pqb_rng_below(&p->rng, max) : 0;
+}
+
+// What it draws from here on belongs to the next event of this kind.
+static uint32_t next(struct sim_peer *p, enum sim_kind kind)
+{
+    return sim_events_next(p->events, kind, p->endpoint, &p->rng);
+}
+
+static bool may(struct sim_peer *p, enum sim_kind kind, uint32_t number)
+{
+    return sim_events_may(p->events, kind, p->endpoint, number, p->now);
 }
 
 // -------------------------------------------------------------------------------------- callbacks
@@ -47,6 +58,7 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
         if (reason != PQB_REASON_REPLACED)
             sim_oracle_fail(p->oracle, "the client of device %u has failed: %s", p->device,
                             pqb_client_reason_name(reason));
+        (void)next(p, SIM_KIND_PEER_MOOD);
         p->connect_at = p->now + up_to(p, 5 * PQB_NS_PER_SEC);
     }
 }
@@ -116,9 +128,11 @@ static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, 
 static int on_message(void *ctx, const struct pqb_client_message *message, uint64_t cursor)
 {
     struct sim_peer *p = ctx;
+    uint32_t number;
 
     if (p->is_dying)
         return 1;
+    number = next(p, SIM_KIND_PEER_TAKE);
     if (sim_trace_is_on())
         sim_trace(p->now, "u%u/d%u is handed %" PRIu64 " (%zu bytes) from %s/%s", p->user,
                   p->device, message->iseq & UINT32_MAX, message->len, message->from,
@@ -128,7 +142,7 @@ static int on_message(void *ctx, const struct pqb_client_message *message, uint6
         sim_disk_take_early(p->disk, message);
         return 0;
     }
-    if (!p->is_settling && chance(p, p->slowness)) {
+    if (!p->is_settling && chance(p, p->slowness) && may(p, SIM_KIND_SLOW, number)) {
         p->resume_at = p->now + up_to(p, 2 * PQB_NS_PER_SEC);
         return 1;
     }
@@ -159,6 +173,7 @@ static void on_backlog(void *ctx, uint64_t count)
     struct sim_peer *p = ctx;
 
     (void)count;
+    (void)next(p, SIM_KIND_PEER_MOOD);
     if (p->pull_at == PQB_NEVER)
         p->pull_at = p->now + up_to(p, PULL_DELAY_NS);
 }
@@ -171,12 +186,13 @@ static bool draw_is_atomic(struct sim_peer *p)
 }
 
 void sim_peer_init(struct sim_peer *p, const struct sim_plan *plan, struct sim_net *net,
-                   struct sim_oracle *oracle, struct pqb_rng *rng, uint32_t user, uint32_t device)
+                   struct sim_oracle *oracle, struct sim_events *events, uint32_t user,
+                   uint32_t device)
 {
     *p = (struct sim_peer){.plan = plan,
                            .net = net,
                            .oracle = oracle,
-                           .rng = rng,
+                           .events = events,
                            .user = user,
                            .device = device,
                            .start_at = PQB_NEVER,
@@ -185,6 +201,7 @@ void sim_peer_init(struct sim_peer *p, const struct sim_plan *plan, struct sim_n
                            .pull_at = PQB_NEVER,
                            .resume_at = PQB_NEVER};
     p->endpoint = sim_net_attach(net);
+    (void)next(p, SIM_KIND_PEER);
     p->has_memory_only = chance(p, plan->memory_share);
     p->has_auto_pull = chance(p, 0.6);
     p->may_send_offline = chance(p, plan->send_while_offline);
@@ -210,6 +227,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
 
     p->is_known = false;
     p->now = p->disk->now = now;
+    (void)next(p, SIM_KIND_PEER_START);
     pqb_client_config_default(&config);
     snprintf(user, sizeof(user), "u%u", p->user);
     snprintf(device, sizeof(device), "d%u", p->device);
@@ -226,7 +244,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
                                                      .on_message = on_message,
                                                      .on_gap = on_gap,
                                                      .on_backlog = on_backlog};
-    pqb_rng_fill(p->rng, config.seed, sizeof(config.seed));
+    pqb_rng_fill(&p->rng, config.seed, sizeof(config.seed));
     err = pqb_client_create(&p->client, &config, now);
     if (err != PQB_CLIENT_OK) {
         sim_oracle_fail(p->oracle, "the client of device %u does not start: %s", p->device,
@@ -243,6 +261,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
 void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now)
 {
     p->is_known = false;
+    (void)next(p, SIM_KIND_PEER_DEATH);
     sim_trace(now, "u%u/d%u dies%s", p->user, p->device, is_power_cut ? " (power cut)" : "");
     pqb_client_destroy(p->client);
     p->client = NULL;
@@ -264,13 +283,13 @@ void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now)
 static uint32_t draw_len(struct sim_peer *p)
 {
     if (chance(p, p->plan->too_large))
-        return (uint32_t)p->plan->body_max + 1 + (uint32_t)pqb_rng_below(p->rng, 100);
+        return (uint32_t)p->plan->body_max + 1 + (uint32_t)pqb_rng_below(&p->rng, 100);
     if (chance(p, p->plan->big)) {
-        const double share = pqb_rng_unit(p->rng);
+        const double share = pqb_rng_unit(&p->rng);
 
         return 1000 + (uint32_t)(share * share * (p->plan->body_max - 1000));
     }
-    return SIM_BODY_MIN + (uint32_t)pqb_rng_below(p->rng, chance(p, 0.3) ? 1100 : 200);
+    return SIM_BODY_MIN + (uint32_t)pqb_rng_below(&p->rng, chance(p, 0.3) ? 1100 : 200);
 }
 
 static void note_skip(struct sim_peer *p, uint64_t id)
@@ -279,9 +298,10 @@ static void note_skip(struct sim_peer *p, uint64_t id)
         p->skips[p->skips_count++] = id;
 }
 
-static void queue(struct sim_peer *p, uint32_t to_user, const uint8_t *body, uint32_t message,
-                  uint32_t len, bool is_ephemeral)
+static void queue(struct sim_peer *p, uint32_t number, uint32_t to_user, const uint8_t *body,
+                  uint32_t message, uint32_t len)
 {
+    const bool is_ephemeral = p->oracle->messages[message].is_ephemeral;
     char to[16];
     uint64_t id = 0;
     int err;
@@ -308,22 +328,22 @@ static void queue(struct sim_peer *p, uint32_t to_user, const uint8_t *body, uin
     sim_disk_note_id(p->disk, id, message);
     sim_trace(p->now, "u%u/d%u sends message %u (seq %" PRIu64 ", %u bytes) to %s", p->user,
               p->device, message, id, len, to);
-    if (chance(p, p->plan->skip))
+    if (chance(p, p->plan->skip) && may(p, SIM_KIND_SKIP, number))
         note_skip(p, id);
 }
 
-static void send_one(struct sim_peer *p)
+static void send_one(struct sim_peer *p, uint32_t number)
 {
     const bool is_ephemeral = chance(p, p->plan->ephemeral);
     const uint32_t len = is_ephemeral ? 32 : draw_len(p);
-    const uint32_t to_user = (uint32_t)pqb_rng_below(p->rng, p->oracle->users_count);
+    const uint32_t to_user = (uint32_t)pqb_rng_below(&p->rng, p->oracle->users_count);
     uint8_t *body = malloc(len);
     uint32_t message;
 
     PQB_ASSERT(body);
     message = sim_oracle_send(p->oracle, p->disk->app, to_user, len, is_ephemeral, p->now);
     sim_oracle_body(message, body, len);
-    queue(p, to_user, body, message, len, is_ephemeral);
+    queue(p, number, to_user, body, message, len);
     free(body);
 }
 
@@ -344,9 +364,14 @@ static void work(struct sim_peer *p)
                             pqb_client_err_name(err));
     }
     p->skips_count = 0;
-    for (uint64_t n = 1 + pqb_rng_below(p->rng, burst); n > 0 && may_send; n--)
-        send_one(p);
+    (void)next(p, SIM_KIND_PEER_TICK);
     p->send_at = p->now + up_to(p, seconds(p->plan->send_every_ms / 500 * (1 + (double)burst) / 2));
+    for (uint64_t n = 1 + pqb_rng_below(&p->rng, burst), i = 0; i < n; i++) {
+        const uint32_t number = next(p, SIM_KIND_SEND);
+
+        if (may_send && may(p, SIM_KIND_SEND, number))
+            send_one(p, number);
+    }
 }
 
 // ------------------------------------------------------------------------------------------ turns
@@ -484,6 +509,8 @@ void sim_peer_restore_backup(struct sim_peer *p, pqb_tstamp now)
 
 void sim_peer_settle(struct sim_peer *p, pqb_tstamp now)
 {
+    if (p->is_absent)
+        return;
     p->is_known = false;
     p->is_settling = true;
     p->dies_at_next_take = false;

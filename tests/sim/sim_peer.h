@@ -9,6 +9,7 @@
 #include "common/base/time.h"
 #include "common/client/paquebot.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_events.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/sim/sim_plan.h"
@@ -19,10 +20,12 @@ struct sim_peer {
     const struct sim_plan *plan;
     struct sim_net *net;
     struct sim_oracle *oracle;
-    struct pqb_rng *rng;
+    struct sim_events *events;
+    struct pqb_rng rng; // of what it is doing now
     struct pqb_client_scratch *scratch;
 
     uint32_t endpoint, user, device;
+    bool is_absent;       // it takes no part in the run
     bool has_memory_only; // its state dies with it
     bool has_auto_pull;
     bool may_send_offline;
@@ -47,7 +50,8 @@ struct sim_peer {
 };
 
 void sim_peer_init(struct sim_peer *p, const struct sim_plan *plan, struct sim_net *net,
-                   struct sim_oracle *oracle, struct pqb_rng *rng, uint32_t user, uint32_t device);
+                   struct sim_oracle *oracle, struct sim_events *events, uint32_t user,
+                   uint32_t device);
 void sim_peer_fini(struct sim_peer *p);
 
 // Starts the process on its disk and logs in.

@@ -29,6 +29,7 @@ void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
         .settle_s = 600,
         .users = 4,
         .devices = 6,
+        .late_s = 30,
         .shards = 1,
         .burst_ms = 2000,
         .reorder_ms = 200,
@@ -162,6 +163,7 @@ void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
     pqb_rng_init_seed(&rng, seed ^ UINT64_C(0x706c616e));
     sim_plan_calm(plan, seed);
     plan->seconds = PICK(&rng, 30, 60, 120);
+    plan->late_s = plan->seconds / 2;
     draw_net(plan, &rng);
     draw_gateway(plan, &rng);
     draw_peers(plan, &rng);

@@ -18,7 +18,9 @@
 
 struct sim_world {
     const struct sim_plan *plan;
-    struct pqb_rng rng, net_rng, gateway_rng, peer_rng;
+    struct sim_events events;
+    struct pqb_rng rng; // of the fault that happens now
+    struct pqb_rng gateway_rng;
     struct sim_net net;
     struct sim_oracle oracle;
     struct sim_gateway gateway;
@@ -133,7 +135,7 @@ static void fire_rollback(struct sim_world *w)
 {
     struct sim_peer *p = any_peer(w);
 
-    if (p->has_memory_only)
+    if (p->is_absent || p->has_memory_only)
         return;
     if (p->backup)
         sim_peer_restore_backup(p, w->now);
@@ -147,10 +149,10 @@ static void fire_clone(struct sim_world *w)
     const size_t i = w->peers_count;
     struct sim_peer *of = any_peer(w), *p = &w->peers[i];
 
-    if (i == SIM_ENDPOINTS_MAX || of->has_memory_only)
+    if (i == SIM_ENDPOINTS_MAX || of->is_absent || of->has_memory_only)
         return;
     w->peers_count++;
-    sim_peer_init(p, w->plan, &w->net, &w->oracle, &w->peer_rng, of->user, of->device);
+    sim_peer_init(p, w->plan, &w->net, &w->oracle, &w->events, of->user, of->device);
     of->disk->app->may_be_uncertain = true;
     sim_disk_destroy(p->disk);
     p->has_memory_only = chance(w, 0.3);
@@ -166,37 +168,45 @@ static void fire_clone(struct sim_world *w)
 }
 
 struct fault {
+    enum sim_kind kind;
     void (*fire)(struct sim_world *w);
     double every_s;
     pqb_tstamp at;
+    uint32_t number; // of the event that is due then
+    struct pqb_rng rng;
 };
 
 #define FAULTS_MAX 9
 
-static pqb_tstamp next_at(struct sim_world *w, double every_s)
+// When the next one comes is the first thing that is drawn for it.
+static void plan_next(struct sim_world *w, struct fault *f)
 {
-    if (every_s <= 0)
-        return PQB_NEVER;
-    return w->now + seconds(-every_s * log(1 - pqb_rng_unit(&w->rng))) + 1;
+    f->at = PQB_NEVER;
+    if (f->every_s <= 0)
+        return;
+    f->number = sim_events_next(&w->events, f->kind, 0, &f->rng);
+    f->at = w->now + seconds(-f->every_s * log(1 - pqb_rng_unit(&f->rng))) + 1;
 }
 
 static void plan_faults(struct sim_world *w, struct fault faults[FAULTS_MAX])
 {
     const struct fault all[FAULTS_MAX] = {
-        {fire_partition, w->plan->partition_every_s, 0},
-        {fire_rebind, w->plan->rebind_every_s, 0},
-        {fire_stray, w->plan->stray_every_s, 0},
-        {fire_crash, w->plan->crash_every_s, 0},
-        {fire_disk_full, w->plan->disk_full_every_s, 0},
-        {fire_offline, w->plan->offline_every_s, 0},
-        {fire_kill, w->plan->kill_every_s, 0},
-        {fire_rollback, w->plan->rollback_every_s / 2, 0},
-        {fire_clone, w->plan->clone_every_s, 0},
+        {.kind = SIM_KIND_CUT, .fire = fire_partition, .every_s = w->plan->partition_every_s},
+        {.kind = SIM_KIND_REBIND, .fire = fire_rebind, .every_s = w->plan->rebind_every_s},
+        {.kind = SIM_KIND_STRAY, .fire = fire_stray, .every_s = w->plan->stray_every_s},
+        {.kind = SIM_KIND_CRASH, .fire = fire_crash, .every_s = w->plan->crash_every_s},
+        {.kind = SIM_KIND_DISK_FULL, .fire = fire_disk_full, .every_s = w->plan->disk_full_every_s},
+        {.kind = SIM_KIND_OFFLINE, .fire = fire_offline, .every_s = w->plan->offline_every_s},
+        {.kind = SIM_KIND_KILL, .fire = fire_kill, .every_s = w->plan->kill_every_s},
+        {.kind = SIM_KIND_ROLLBACK,
+         .fire = fire_rollback,
+         .every_s = w->plan->rollback_every_s / 2},
+        {.kind = SIM_KIND_CLONE, .fire = fire_clone, .every_s = w->plan->clone_every_s},
     };
 
     memcpy(faults, all, sizeof(all));
     for (size_t i = 0; i < FAULTS_MAX; i++)
-        faults[i].at = next_at(w, faults[i].every_s);
+        plan_next(w, &faults[i]);
 }
 
 static pqb_tstamp fire_due(struct sim_world *w, struct fault faults[FAULTS_MAX])
@@ -204,11 +214,15 @@ static pqb_tstamp fire_due(struct sim_world *w, struct fault faults[FAULTS_MAX])
     pqb_tstamp next = PQB_NEVER;
 
     for (size_t i = 0; i < FAULTS_MAX; i++) {
-        if (faults[i].at <= w->now) {
-            faults[i].fire(w);
-            faults[i].at = next_at(w, faults[i].every_s);
+        struct fault *f = &faults[i];
+
+        if (f->at <= w->now) {
+            w->rng = f->rng;
+            if (sim_events_may(&w->events, f->kind, 0, f->number, w->now))
+                f->fire(w);
+            plan_next(w, f);
         }
-        next = PQB_MIN(next, faults[i].at);
+        next = PQB_MIN(next, f->at);
     }
     return next;
 }
@@ -303,7 +317,23 @@ static void run_until(struct sim_world *w, pqb_tstamp until, struct fault *fault
 
 // ------------------------------------------------------------------------------------------ phases
 
-static void build(struct sim_world *w, const struct sim_plan *plan)
+// Some come late: their user has an inbox before it has a device.
+static void add_device(struct sim_world *w, uint32_t user)
+{
+    const uint32_t device = sim_oracle_add_device(&w->oracle, user);
+    struct sim_peer *p = &w->peers[w->peers_count++];
+    uint32_t number;
+
+    sim_peer_init(p, w->plan, &w->net, &w->oracle, &w->events, user, device);
+    number = sim_events_next(&w->events, SIM_KIND_DEVICE, p->endpoint, &w->rng);
+    p->is_absent = !sim_events_may(&w->events, SIM_KIND_DEVICE, p->endpoint, number, w->now);
+    w->oracle.devices[device].is_absent = p->is_absent;
+    if (!p->is_absent)
+        p->start_at = w->now + (chance(w, 0.7) ? 1 : up_to_s(w, w->plan->late_s));
+}
+
+static void build(struct sim_world *w, const struct sim_plan *plan,
+                  const struct sim_event_mask *mask, struct sim_event_log *event_log)
 {
     const struct sim_net_config net = {.loss = plan->loss,
                                        .burst = plan->burst,
@@ -320,26 +350,16 @@ static void build(struct sim_world *w, const struct sim_plan *plan)
                                        .quantum_ns = (pqb_duration)plan->quantum_us * 1000};
 
     *w = (struct sim_world){.plan = plan, .now = TIME_ZERO};
-    pqb_rng_init_seed(&w->rng, plan->seed);
-    pqb_rng_init_seed(&w->net_rng, pqb_rng_next(&w->rng));
-    pqb_rng_init_seed(&w->gateway_rng, pqb_rng_next(&w->rng));
-    pqb_rng_init_seed(&w->peer_rng, pqb_rng_next(&w->rng));
+    sim_events_init(&w->events, plan->seed, mask, event_log);
     sim_oracle_init(&w->oracle);
-    sim_net_init(&w->net, &net, &w->net_rng);
-    sim_gateway_init(&w->gateway, plan, &w->net, &w->oracle, &w->gateway_rng);
+    sim_net_init(&w->net, &net, &w->events);
+    sim_gateway_init(&w->gateway, plan, &w->net, &w->oracle, &w->events, &w->gateway_rng);
     sim_gateway_start(&w->gateway, w->now);
     for (uint32_t i = 0; i < (uint32_t)plan->users; i++)
         (void)sim_oracle_add_user(&w->oracle);
     w->devices_count = (size_t)plan->devices;
-    for (size_t i = 0; i < w->devices_count; i++) {
-        const uint32_t user = (uint32_t)(i % w->oracle.users_count);
-        const uint32_t device = sim_oracle_add_device(&w->oracle, user);
-        struct sim_peer *p = &w->peers[w->peers_count++];
-
-        sim_peer_init(p, plan, &w->net, &w->oracle, &w->peer_rng, user, device);
-        // Some come late: their user has an inbox before it has a device.
-        p->start_at = w->now + (chance(w, 0.7) ? 1 : up_to_s(w, plan->seconds / 2));
-    }
+    for (size_t i = 0; i < w->devices_count; i++)
+        add_device(w, (uint32_t)(i % w->oracle.users_count));
 }
 
 static void end_faults(struct sim_world *w)
@@ -360,7 +380,7 @@ static bool are_clients_settled(const struct sim_world *w)
         const struct sim_peer *p = &w->peers[i];
         struct pqb_client_stats stats;
 
-        if (w->is_gone[i])
+        if (w->is_gone[i] || p->is_absent)
             continue;
         if (!p->client || pqb_client_get_state(p->client) != PQB_CLIENT_ONLINE)
             return false;
@@ -385,7 +405,7 @@ static void settle(struct sim_world *w)
         const struct sim_peer *p = &w->peers[i];
         struct pqb_client_stats stats;
 
-        if (w->is_gone[i])
+        if (w->is_gone[i] || p->is_absent)
             continue;
         if (!p->client || pqb_client_get_state(p->client) != PQB_CLIENT_ONLINE)
             sim_oracle_fail(&w->oracle, "device %u did not come online again", p->device);
@@ -447,7 +467,8 @@ static void report(const struct sim_world *w, struct sim_result *result)
     result->digest = sim_trace_digest();
 }
 
-void sim_run(const struct sim_plan *plan, struct sim_result *result)
+void sim_run(const struct sim_plan *plan, const struct sim_event_mask *mask,
+             struct sim_event_log *event_log, struct sim_result *result)
 {
     static struct sim_world world; // some 100 KiB
     struct sim_world *w = &world;
@@ -455,7 +476,7 @@ void sim_run(const struct sim_plan *plan, struct sim_result *result)
     pqb_tstamp healed_at;
 
     *result = (struct sim_result){0};
-    build(w, plan);
+    build(w, plan, mask, event_log);
     plan_faults(w, faults);
     run_until(w, w->now + seconds(plan->seconds), faults);
     healed_at = w->now;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/sim/sim_events.h"
 #include "tests/sim/sim_plan.h"
 
 struct sim_result {
@@ -18,4 +19,6 @@ struct sim_result {
     uint64_t digest;
 };
 
-void sim_run(const struct sim_plan *plan, struct sim_result *result);
+// `mask` says which events may happen, `event_log` takes down those that did; both may be NULL.
+void sim_run(const struct sim_plan *plan, const struct sim_event_mask *mask,
+             struct sim_event_log *event_log, struct sim_result *result);

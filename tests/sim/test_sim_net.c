@@ -6,24 +6,25 @@
 
 #include <cmocka.h>
 
+#include "tests/sim/sim_events.h"
 #include "tests/sim/sim_net.h"
 
 #define MS PQB_NS_PER_MS
 
-static void start(struct sim_net *net, struct pqb_rng *rng, struct sim_net_config config)
+static void start(struct sim_net *net, struct sim_events *events, struct sim_net_config config)
 {
-    pqb_rng_init_seed(rng, 1);
-    sim_net_init(net, &config, rng);
+    sim_events_init(events, 1, NULL, NULL);
+    sim_net_init(net, &config, events);
 }
 
 static void a_clean_network_keeps_time_and_order(void **state)
 {
-    struct pqb_rng rng;
+    struct sim_events events;
     struct sim_net net;
     struct sim_packet p;
 
     (void)state;
-    start(&net, &rng, (struct sim_net_config){.delay_ns = 10 * MS});
+    start(&net, &events, (struct sim_net_config){.delay_ns = 10 * MS});
     const uint32_t end = sim_net_attach(&net);
     sim_net_send_up(&net, end, "a", 1, 100);
     sim_net_send_up(&net, end, "b", 1, 100);
@@ -43,12 +44,12 @@ static void a_clean_network_keeps_time_and_order(void **state)
 
 static void shares_of_faults_are_about_what_was_asked_for(void **state)
 {
-    struct pqb_rng rng;
+    struct sim_events events;
     struct sim_net net;
     struct sim_packet p;
 
     (void)state;
-    start(&net, &rng, (struct sim_net_config){.loss = 0.3, .duplicate = 0.2});
+    start(&net, &events, (struct sim_net_config){.loss = 0.3, .duplicate = 0.2});
     const uint32_t end = sim_net_attach(&net);
     for (int i = 0; i < 10000; i++)
         sim_net_send_up(&net, end, "x", 1, 1);
@@ -62,12 +63,12 @@ static void shares_of_faults_are_about_what_was_asked_for(void **state)
 
 static void a_cut_in_one_direction_lets_the_other_pass(void **state)
 {
-    struct pqb_rng rng;
+    struct sim_events events;
     struct sim_net net;
     struct sim_packet p;
 
     (void)state;
-    start(&net, &rng, (struct sim_net_config){0});
+    start(&net, &events, (struct sim_net_config){0});
     const uint32_t end = sim_net_attach(&net);
     sim_net_block(&net, end, 50, 0);
     sim_net_send_up(&net, end, "u", 1, 49);
@@ -82,12 +83,12 @@ static void a_cut_in_one_direction_lets_the_other_pass(void **state)
 
 static void what_goes_to_an_old_address_is_lost_and_what_came_from_there_arrives(void **state)
 {
-    struct pqb_rng rng;
+    struct sim_events events;
     struct sim_net net;
     struct sim_packet p;
 
     (void)state;
-    start(&net, &rng, (struct sim_net_config){.delay_ns = 10});
+    start(&net, &events, (struct sim_net_config){.delay_ns = 10});
     const uint32_t end = sim_net_attach(&net);
     const struct pqb_addr old = *sim_net_addr(&net, end);
     sim_net_send_up(&net, end, "u", 1, 1);
@@ -104,7 +105,7 @@ static void what_goes_to_an_old_address_is_lost_and_what_came_from_there_arrives
 
 static void the_heap_gives_back_by_time_whatever_the_holds(void **state)
 {
-    struct pqb_rng rng;
+    struct sim_events events;
     struct sim_net net;
     struct sim_packet p;
     pqb_tstamp last = 0;
@@ -112,7 +113,7 @@ static void the_heap_gives_back_by_time_whatever_the_holds(void **state)
 
     (void)state;
     start(
-        &net, &rng,
+        &net, &events,
         (struct sim_net_config){
             .jitter_ns = 1000, .reorder = 0.5, .reorder_ns = 5000, .ghost = 0.1, .ghost_ns = 9999});
     const uint32_t end = sim_net_attach(&net);
@@ -129,13 +130,13 @@ static void the_heap_gives_back_by_time_whatever_the_holds(void **state)
 
 static void a_healed_network_loses_nothing(void **state)
 {
-    struct pqb_rng rng;
+    struct sim_events events;
     struct sim_net net;
     struct sim_packet p;
     size_t count = 0;
 
     (void)state;
-    start(&net, &rng,
+    start(&net, &events,
           (struct sim_net_config){
               .loss = 0.9, .burst = 0.5, .burst_ns = 1000, .corrupt = 0.5, .truncate = 0.5});
     const uint32_t end = sim_net_attach(&net);
@@ -151,7 +152,7 @@ static void a_healed_network_loses_nothing(void **state)
 
 static void the_same_seed_gives_the_same_network(void **state)
 {
-    struct pqb_rng rng[2];
+    struct sim_events events[2];
     struct sim_net net[2];
     struct sim_packet p[2];
     const struct sim_net_config config = {.loss = 0.2,
@@ -166,7 +167,7 @@ static void the_same_seed_gives_the_same_network(void **state)
     (void)state;
     memset(data, 7, sizeof(data));
     for (int i = 0; i < 2; i++) {
-        start(&net[i], &rng[i], config);
+        start(&net[i], &events[i], config);
         (void)sim_net_attach(&net[i]);
         for (pqb_tstamp now = 1; now < 500; now++)
             sim_net_send_up(&net[i], 0, data, sizeof(data), now);
