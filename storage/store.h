@@ -16,7 +16,7 @@
 
 #include "common/base/defs.h"
 #include "common/base/list.h"
-#include "common/base/rangeset.h"
+#include "common/base/range.h"
 #include "common/base/time.h"
 #include "common/wire/frame.h"
 #include "common/wire/limits.h"

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/defs.h"
-#include "common/base/rangeset.h"
+#include "common/base/range.h"
 #include "common/wire/limits.h"
 
 enum pqb_datagram_type {

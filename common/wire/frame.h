@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "common/base/defs.h"
-#include "common/base/rangeset.h"
+#include "common/base/range.h"
 #include "common/wire/datagram.h"
 #include "common/wire/limits.h"
 
