@@ -268,6 +268,15 @@ struct peer peer_ready(struct gate *g, const char *user, const char *device, uin
     return p;
 }
 
+void gate_open_with_two(struct gate *g, struct peer *alice, struct peer *bob)
+{
+    gate_open(g);
+    *alice = peer_ready(g, "alice", "phone", 1);
+    *bob = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(bob);
+    gate_clear(g);
+}
+
 void peer_send(struct peer *p, const struct pqb_frame *frames, size_t count)
 {
     uint8_t data[PQB_DATAGRAM_MAX];

@@ -69,6 +69,9 @@ void peer_get_epoch(struct peer *p, uint8_t nonce);
 struct peer peer_ready(struct gate *g, const char *user, const char *device,
                        uint16_t port); // make, login, epoch
 
+// A gateway with alice's phone and bob's, both with nothing left to acknowledge.
+void gate_open_with_two(struct gate *g, struct peer *alice, struct peer *bob);
+
 // Sends one DATA datagram at once, outside any turn's transmission.
 void peer_send(struct peer *p, const struct pqb_frame *frames, size_t count);
 void peer_send_one(struct peer *p, struct pqb_frame frame);

@@ -110,12 +110,9 @@ static void a_large_body_travels_in_pieces_both_ways(void **state)
 {
     struct gate *g = *state;
     struct pqb_frame f;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     fill_large(PQB_BODY_MAX);
     send_pieces(&a, 1, 1, PQB_BODY_MAX, odd);
     gate_settle(g);

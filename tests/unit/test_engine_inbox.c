@@ -132,12 +132,9 @@ static void an_ack_range_stops_retransmission_but_acknowledges_nothing(void **st
 {
     struct gate *g = *state;
     struct pqb_frame f = {.type = PQB_FRAME_ACK_R};
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_send_many(&a, 1, 2, "bob");
     f.ack_r.cursor = b.cursor;
     f.ack_r.received.count = 1;
@@ -359,12 +356,9 @@ static void two_devices_of_a_user_see_one_order(void **state)
 static void an_unacknowledged_message_is_sent_again(void **state)
 {
     struct gate *g = *state;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_msg(&a, 1, 0, "bob", "hello");
     gate_settle(g);
     assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 1);
@@ -402,12 +396,9 @@ static void closing_the_last_session_tells_senders_what_is_stored(void **state)
 {
     struct gate *g = *state;
     struct pqb_frame f;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_msg(&a, 1, 0, "bob", "hello");
     gate_settle(g);
     peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
@@ -462,12 +453,9 @@ static void a_crash_loses_nothing_that_was_accepted(void **state)
 static void frames_to_one_peer_share_datagrams(void **state)
 {
     struct gate *g = *state;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_send_many(&a, 1, 10, "bob");
     assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 10);
     assert_int_equal(peer_datagrams(&b), 1);

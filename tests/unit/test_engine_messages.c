@@ -20,12 +20,9 @@ static void assert_body(const struct pqb_frame *f, const char *body)
 static void a_message_is_shown_to_nobody_before_its_commit(void **state)
 {
     struct gate *g = *state;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_msg(&a, 1, 0, "bob", "hello");
     g->is_store_stopped = true;
     gate_settle(g);
@@ -41,12 +38,9 @@ static void a_message_goes_its_whole_way(void **state)
 {
     struct gate *g = *state;
     struct pqb_frame f;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_msg(&a, 1, 0, "bob", "hello");
     gate_settle(g);
     assert_true(peer_got(&a, PQB_FRAME_MSG_A, 0, &f));
@@ -98,12 +92,9 @@ static void repeats_in_flight_are_swallowed_and_later_ones_answered(void **state
 {
     struct gate *g = *state;
     struct pqb_frame f;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     for (int i = 0; i < 3; i++)
         peer_msg(&a, 1, 0, "bob", "hello");
     assert_int_equal(gate_count(g, PQB_COUNTER_SUBMIT_IN_FLIGHT_REPEATED), 2);
@@ -287,12 +278,9 @@ static void a_message_waits_for_the_one_named_by_after(void **state)
 {
     struct gate *g = *state;
     struct pqb_frame f;
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     peer_msg(&a, 2, 1, "bob", "second");
     gate_settle(g);
     assert_int_equal(gate_count(g, PQB_COUNTER_SUBMIT_HELD), 1);
@@ -396,12 +384,9 @@ static void an_ephemeral_reaches_who_is_here_and_is_not_stored(void **state)
 {
     struct gate *g = *state;
     struct pqb_frame f = {.type = PQB_FRAME_MSG_R};
+    struct peer a, b;
 
-    gate_open(g);
-    struct peer a = peer_ready(g, "alice", "phone", 1);
-    struct peer b = peer_ready(g, "bob", "phone", 2);
-    peer_ack_all(&b);
-    gate_clear(g);
+    gate_open_with_two(g, &a, &b);
     f.msg_r = (struct pqb_frame_msg_r){
         .flags = PQB_MSG_EPHEMERAL, .to = {"bob", 3}, .body = {(const uint8_t *)"...", 3}};
     peer_send_one(&a, f);
