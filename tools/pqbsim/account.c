@@ -44,6 +44,12 @@ int account_new(struct account *a, uint32_t from, uint32_t to, bool is_awaited, 
     return PQB_OK;
 }
 
+void account_mark_resumed(struct account *a, uint64_t number)
+{
+    PQB_ASSERT(number < a->count);
+    a->messages[number].flags |= ACCOUNT_RESUMED;
+}
+
 void account_undo(struct account *a)
 {
     PQB_ASSERT(a->count > 0);
@@ -69,6 +75,8 @@ void account_on_accepted(struct account *a, uint64_t number, bool is_stored, pqb
     m->flags |= ACCOUNT_ACCEPTED;
     a->accepted++;
     pqb_hist_add(&a->accepted_us, elapsed_us(m, now));
+    if (m->flags & ACCOUNT_RESUMED)
+        pqb_hist_add(&a->resumed_us, elapsed_us(m, now));
 }
 
 void account_on_nacked(struct account *a, uint64_t number, uint8_t reason)

@@ -18,6 +18,7 @@ enum account_flag {
     ACCOUNT_DELIVERED = 4, // handed to the recipient's application
     ACCOUNT_NACKED = 8,
     ACCOUNT_AWAITED = 16, // the recipient was there when it was sent: counts for latency
+    ACCOUNT_RESUMED = 32, // the sender was back after it had lost a session
 };
 
 struct account_message {
@@ -44,6 +45,7 @@ struct account {
     uint64_t lost_promise; // delivered although refused: the gateway told an untruth
     uint64_t nacked_by[ACCOUNT_REASONS_MAX];
     struct pqb_hist accepted_us, delivered_us;
+    struct pqb_hist resumed_us; // to accepted, of ACCOUNT_RESUMED
 };
 
 void account_init(struct account *a, uint64_t run_id);
@@ -52,6 +54,7 @@ void account_fini(struct account *a);
 // Numbers a new message and writes its body (`len` >= ACCOUNT_BODY_MIN). PQB_ERR_NOMEM.
 PQB_MUST_USE int account_new(struct account *a, uint32_t from, uint32_t to, bool is_awaited,
                              uint8_t *body, size_t len, uint64_t *number, pqb_tstamp now);
+void account_mark_resumed(struct account *a, uint64_t number);
 void account_undo(struct account *a); // the newest one was not sent after all
 
 void account_on_accepted(struct account *a, uint64_t number, bool is_stored, pqb_tstamp now);

@@ -52,8 +52,10 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
     const bool is_online = state == PQB_CLIENT_ONLINE;
 
     (void)reason;
-    if (is_online && !fc->is_online)
+    if (is_online && !fc->is_online) {
         fc->fleet->online++;
+        fc->sessions++;
+    }
     if (!is_online && fc->is_online)
         fc->fleet->online--;
     fc->is_online = is_online;
@@ -159,6 +161,7 @@ static void add_stats(struct fleet_totals *totals, const struct pqb_client *clie
     pqb_client_get_stats(client, &stats);
     totals->retransmitted += stats.retransmitted;
     totals->logins += stats.logins;
+    totals->inits_max = PQB_MAX(totals->inits_max, stats.inits_sent);
 }
 
 // What a crash of the application leaves: the store.
@@ -176,6 +179,8 @@ static void transmit(struct fleet_client *fc, const void *data, size_t len)
     struct fleet *f = fc->fleet;
 
     f->totals.datagrams_out++;
+    if (f->is_cut)
+        return;
     if (f->config.on_transmit != NULL)
         f->config.on_transmit(f->config.ctx, fc->index, data, len);
     if (send(f->sockets[fc->socket], data, len, MSG_DONTWAIT) < 0)
@@ -194,6 +199,9 @@ static void pump(struct fleet_client *fc)
         if (pqb_client_next_deadline(fc->client) <= f->now)
             pqb_client_on_timeout(fc->client, f->now);
         while ((len = pqb_client_poll_transmit(fc->client, data, sizeof(data), f->now)) > 0) {
+            traffic_add(&f->traffic, true, data, len, f->online, f->now);
+            if (fc->rebound_at != PQB_NEVER && fc->gap_from == PQB_NEVER)
+                fc->gap_from = f->now;
             if (impair_is_clear(&f->up))
                 transmit(fc, data, len);
             else
@@ -204,10 +212,23 @@ static void pump(struct fleet_client *fc)
     pqb_timerq_set(&f->timers, &fc->timer, PQB_MIN(at, fc->start_at));
 }
 
+// A datagram for the newest address came. What was under way before the change does not count.
+static void measure_gap(struct fleet_client *fc)
+{
+    struct fleet *f = fc->fleet;
+    const pqb_duration under_way = f->config.impair.delay + f->config.impair.jitter;
+
+    if (fc->gap_from == PQB_NEVER || f->now <= pqb_tstamp_add(fc->rebound_at, under_way))
+        return;
+    pqb_hist_add(&f->rebind_gap_us, pqb_elapsed(fc->gap_from, f->now) / PQB_NS_PER_US);
+    fc->rebound_at = fc->gap_from = PQB_NEVER;
+}
+
 static void receive(struct fleet_client *fc, const void *data, size_t len)
 {
     if (fc->client == NULL)
         return;
+    measure_gap(fc);
     pqb_client_on_datagram(fc->client, data, len, fc->fleet->now);
     pump(fc);
 }
@@ -266,6 +287,8 @@ static void rebind_client(struct fleet_client *fc)
     fc->socket =
         (fc->socket + 1 + (uint32_t)pqb_rng_below(&f->rng, FLEET_SOCKETS - 1)) % FLEET_SOCKETS;
     fc->rebind_at = f->now + around(f, f->config.rebind_ns);
+    fc->rebound_at = f->now;
+    fc->gap_from = PQB_NEVER;
     f->totals.rebinds++;
 }
 
@@ -303,6 +326,9 @@ static void read_socket(struct fleet *f, uint32_t socket)
             continue;
         if (len < 0)
             return;
+        traffic_add(&f->traffic, false, data, (size_t)len, f->online, f->now);
+        if (f->is_cut)
+            continue;
         fc = find_client(f, data, (size_t)len);
         if (fc == NULL || fc->socket != socket) {
             f->totals.strays++;
@@ -395,6 +421,11 @@ void fleet_settle(struct fleet *f)
     }
 }
 
+void fleet_cut(struct fleet *f, bool is_cut)
+{
+    f->is_cut = is_cut;
+}
+
 void fleet_get_totals(const struct fleet *f, struct fleet_totals *out)
 {
     *out = f->totals;
@@ -433,7 +464,9 @@ static int init_client(struct fleet *f, uint32_t index, pqb_tstamp now)
                                 .is_wanted = pqb_rng_unit(&f->rng) >= f->config.offline,
                                 .start_at = now + f->config.ramp_ns * index / f->config.clients,
                                 .switch_at = PQB_NEVER,
-                                .rebind_at = PQB_NEVER};
+                                .rebind_at = PQB_NEVER,
+                                .rebound_at = PQB_NEVER,
+                                .gap_from = PQB_NEVER};
     pqb_timer_init(&fc->timer);
     if (f->config.rebind_ns > 0)
         fc->rebind_at = fc->start_at + around(f, f->config.rebind_ns);
@@ -458,8 +491,8 @@ int fleet_init(struct fleet *f, const struct fleet_config *config, pqb_tstamp no
     impair_init(&f->down, &config->impair, config->seed ^ 2);
     pqb_timerq_init(&f->timers);
     f->clients = calloc(config->clients, sizeof(*f->clients));
-    if (f->clients == NULL || pqb_htable_init(&f->by_init) != PQB_OK ||
-        pqb_htable_init(&f->by_cid) != PQB_OK ||
+    if (f->clients == NULL || traffic_init(&f->traffic, now) != PQB_OK ||
+        pqb_htable_init(&f->by_init) != PQB_OK || pqb_htable_init(&f->by_cid) != PQB_OK ||
         pqb_timerq_reserve(&f->timers, config->clients) != PQB_OK ||
         pqb_client_scratch_create(&f->scratch) != PQB_CLIENT_OK)
         return PQB_ERR_NOMEM;
@@ -495,6 +528,7 @@ void fleet_fini(struct fleet *f)
     if (f->epoll_fd >= 0)
         (void)close(f->epoll_fd);
     free(f->clients);
+    traffic_fini(&f->traffic);
     pqb_client_scratch_destroy(f->scratch);
     pqb_htable_fini(&f->by_init);
     pqb_htable_fini(&f->by_cid);

@@ -11,12 +11,14 @@
 
 #include "common/base/addr.h"
 #include "common/base/defs.h"
+#include "common/base/hist.h"
 #include "common/base/htable.h"
 #include "common/base/rng.h"
 #include "common/base/time.h"
 #include "common/base/timerq.h"
 #include "common/client/paquebot.h"
 #include "tools/pqbsim/impair.h"
+#include "tools/pqbsim/traffic.h"
 
 #define FLEET_SOCKETS 64
 
@@ -31,10 +33,12 @@ struct fleet_client {
     struct pqb_timer timer;
     struct pqb_hnode by_init, by_cid;
     uint64_t init_id, cid;
-    bool is_online; // logged in now
-    bool is_wanted; // shall be online
+    bool is_online;    // logged in now
+    uint32_t sessions; // begun so far
+    bool is_wanted;    // shall be online
     pqb_tstamp start_at, switch_at, rebind_at;
-    struct pqb_htable sent; // of struct fleet_sent
+    pqb_tstamp rebound_at, gap_from; // last address change, and its first datagram; PQB_NEVER
+    struct pqb_htable sent;          // of struct fleet_sent
 };
 
 struct fleet_config {
@@ -58,6 +62,7 @@ struct fleet_config {
 
 struct fleet_totals {
     uint64_t datagrams_in, datagrams_out, retransmitted, logins, rebinds, send_failed, strays;
+    uint64_t inits_max; // INITs of the client that sent the most
 };
 
 struct fleet {
@@ -70,9 +75,12 @@ struct fleet {
     struct pqb_timerq timers;
     struct pqb_htable by_init, by_cid;
     uint32_t online;
-    bool is_settling;           // everybody shall be online
-    pqb_tstamp now;             // of the current turn
-    struct fleet_totals totals; // datagrams, and what destroyed clients left
+    bool is_settling;              // everybody shall be online
+    bool is_cut;                   // nothing passes, either way
+    struct traffic traffic;        // what was sent, whether it passed or not
+    struct pqb_hist rebind_gap_us; // from the first datagram of a new address to the answer
+    pqb_tstamp now;                // of the current turn
+    struct fleet_totals totals;    // datagrams, and what destroyed clients left
 };
 
 PQB_MUST_USE int fleet_init(struct fleet *f, const struct fleet_config *config, pqb_tstamp now);
@@ -88,5 +96,8 @@ PQB_MUST_USE int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const v
 
 // From now on nobody goes away any more and those who are away come back.
 void fleet_settle(struct fleet *f);
+
+// A black hole begins or ends.
+void fleet_cut(struct fleet *f, bool is_cut);
 
 void fleet_get_totals(const struct fleet *f, struct fleet_totals *out);

@@ -22,8 +22,8 @@
 struct load {
     struct fleet_config config;
     uint64_t clients, rate, size, pairs, window, seed;
-    pqb_duration duration, settle;
-    bool is_json;
+    pqb_duration duration, settle, hole_at, hole;
+    bool is_json, has_series, is_hole_quiet;
 
     struct fleet fleet;
     struct account account;
@@ -44,11 +44,14 @@ static void on_signal(int signum)
 
 static void send_one(struct load *l, uint32_t from, uint32_t to, pqb_tstamp now)
 {
-    const bool is_awaited = l->fleet.clients[to].is_online && l->fleet.clients[from].is_online;
+    const struct fleet_client *sender = &l->fleet.clients[from];
+    const bool is_awaited = l->fleet.clients[to].is_online && sender->is_online;
     uint64_t number;
 
     if (account_new(&l->account, from, to, is_awaited, l->body, l->size, &number, now) != PQB_OK)
         return;
+    if (sender->is_online && sender->sessions > 1)
+        account_mark_resumed(&l->account, number);
     if (fleet_send(&l->fleet, from, to, l->body, l->size, number) != PQB_CLIENT_OK) {
         account_undo(&l->account);
         l->throttled++;
@@ -142,11 +145,21 @@ static bool log_in(struct load *l)
     return l->fleet.online > 0;
 }
 
+// How long the applications have been sending.
+static pqb_duration sending_time(const struct load *l, pqb_tstamp start, pqb_tstamp now)
+{
+    const pqb_duration elapsed = pqb_elapsed(start, now);
+
+    if (!l->is_hole_quiet || elapsed < l->hole_at)
+        return elapsed;
+    return PQB_MAX(l->hole_at, elapsed - PQB_MIN(l->hole, elapsed));
+}
+
 // Open loop: `rate` messages a second from random senders to random recipients.
 static void send_due(struct load *l, pqb_tstamp start, pqb_tstamp now)
 {
     struct pqb_rng *rng = &l->fleet.rng;
-    const uint64_t due = (uint64_t)((double)pqb_elapsed(start, now) / 1e9 * (double)l->rate);
+    const uint64_t due = (uint64_t)((double)sending_time(l, start, now) / 1e9 * (double)l->rate);
     uint64_t begun = l->account.count + l->throttled;
 
     for (int i = 0; begun < due && i < SEND_BURST_MAX; i++, begun++) {
@@ -157,6 +170,13 @@ static void send_due(struct load *l, pqb_tstamp start, pqb_tstamp now)
             from = (uint32_t)pqb_rng_below(rng, l->clients);
         send_one(l, from, (uint32_t)((from + step) % l->clients), now);
     }
+}
+
+static void run_hole(struct load *l, pqb_tstamp start, pqb_tstamp now)
+{
+    const pqb_tstamp from = start + l->hole_at;
+
+    fleet_cut(&l->fleet, now >= from && now < from + l->hole);
 }
 
 static double run_sending(struct load *l)
@@ -174,10 +194,13 @@ static double run_sending(struct load *l)
     while (now < end && !is_interrupted) {
         if (l->pairs == 0)
             send_due(l, start, now);
+        if (l->hole > 0)
+            run_hole(l, start, now);
         now = fleet_run(&l->fleet, PQB_MIN(end, now + (l->pairs > 0 ? CHECK_NS : interval)));
         show_progress(l, "load", now);
     }
     l->is_sending = false;
+    fleet_cut(&l->fleet, false);
     return (double)(now - start) / 1e9;
 }
 
@@ -219,6 +242,7 @@ static int run(struct load *l)
             "Is a gateway there (pqbctl stats), and does it let anybody in (--auth any)?");
         return CLI_EXIT_FINDING;
     }
+    report.sending_from = l->fleet.now;
     report.seconds = run_sending(l);
     report.settle_seconds = run_settling(l);
     if (isatty(STDERR_FILENO))
@@ -229,6 +253,8 @@ static int run(struct load *l)
     report.uncertain = l->uncertain;
     report.throttled = l->throttled;
     fleet_get_totals(&l->fleet, &report.totals);
+    report.traffic = l->has_series ? &l->fleet.traffic : NULL;
+    report.rebind_gap_us = &l->fleet.rebind_gap_us;
     report_print(&report, l->is_json);
     return report_is_clean(&report) ? CLI_EXIT_DONE : CLI_EXIT_FINDING;
 }
@@ -340,7 +366,25 @@ int pqbsim_load(int argc, char **argv)
          .min = 1,
          .max = 1000,
          .help = "messages in flight for each pair (1)"},
+        {.name = "hole-at",
+         .type = CLI_SECONDS,
+         .out = &l.hole_at,
+         .value = "S",
+         .help = "so long after sending began --hole begins (0)"},
+        {.name = "hole",
+         .type = CLI_SECONDS,
+         .out = &l.hole,
+         .value = "S",
+         .help = "for so long nothing passes, either way"},
+        {.name = "hole-quiet",
+         .type = CLI_FLAG,
+         .out = &l.is_hole_quiet,
+         .help = "the applications send nothing during the hole"},
         {.name = "json", .type = CLI_FLAG, .out = &l.is_json, .help = "report as one JSON object"},
+        {.name = "series",
+         .type = CLI_FLAG,
+         .out = &l.has_series,
+         .help = "with --json: what was sent, both ways, in every 100 ms"},
         PQBSIM_IMPAIRMENTS(l.config.impair, l.config.rebind_ns, l.seed),
     };
     const struct cli_command command = {

@@ -1,7 +1,9 @@
 #include "tools/pqbsim/report.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/client/paquebot.h"
 
@@ -38,6 +40,36 @@ static void print_json_reasons(const struct account *a)
     printf("},");
 }
 
+static void print_json_series(const struct report *r)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {{"up", offsetof(struct traffic_slot, up)},
+                  {"down", offsetof(struct traffic_slot, down)},
+                  {"inits", offsetof(struct traffic_slot, inits)},
+                  {"online", offsetof(struct traffic_slot, online)}};
+    const struct traffic *t = r->traffic;
+
+    // Times of CLOCK_MONOTONIC, so that a script can find its own doings in it.
+    printf("\"series\":{\"start\":%.3f,\"sending_from\":%.3f,\"slot\":%.3f,",
+           (double)t->start / 1e9, (double)r->sending_from / 1e9, (double)TRAFFIC_SLOT_NS / 1e9);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(fields); i++) {
+        printf("\"%s\":[", fields[i].name);
+        for (size_t k = 0; k < t->count; k++) {
+            uint32_t value;
+
+            memcpy(&value, (const char *)&t->slots[k] + fields[i].offset, sizeof(value));
+            printf("%s%" PRIu32, k > 0 ? "," : "", value);
+        }
+        printf("],");
+    }
+    printf("\"bytes\":[");
+    for (size_t k = 0; k < t->count; k++)
+        printf("%s%" PRIu64, k > 0 ? "," : "", t->slots[k].up_bytes + t->slots[k].down_bytes);
+    printf("]},");
+}
+
 static void print_json(const struct report *r)
 {
     const struct account *a = r->account;
@@ -52,11 +84,17 @@ static void print_json(const struct report *r)
            r->lost, a->duplicated, a->out_of_order, r->unresolved, r->uncertain, a->lost_promise,
            r->throttled);
     printf("\"retransmitted\":%" PRIu64 ",\"datagrams_out\":%" PRIu64 ",\"datagrams_in\":%" PRIu64
-           ",\"logins\":%" PRIu64 ",\"rebinds\":%" PRIu64
-           ",\"seconds\":%.3f,\"settle_seconds\":%.3f,\"seed\":%" PRIu64 ",\"latency_us\":{",
+           ",\"logins\":%" PRIu64 ",\"inits_max\":%" PRIu64 ",\"rebinds\":%" PRIu64
+           ",\"seconds\":%.3f,\"settle_seconds\":%.3f,\"seed\":%" PRIu64 ",",
            r->totals.retransmitted, r->totals.datagrams_out, r->totals.datagrams_in,
-           r->totals.logins, r->totals.rebinds, r->seconds, r->settle_seconds, r->seed);
+           r->totals.logins, r->totals.inits_max, r->totals.rebinds, r->seconds, r->settle_seconds,
+           r->seed);
+    if (r->traffic != NULL)
+        print_json_series(r);
+    printf("\"latency_us\":{");
     print_json_latency("accepted", &a->accepted_us, ",");
+    print_json_latency("resumed", &a->resumed_us, ",");
+    print_json_latency("rebind_gap", r->rebind_gap_us, ",");
     print_json_latency("delivered", &a->delivered_us, "}}\n");
 }
 
@@ -109,10 +147,15 @@ static void print_text(const struct report *r)
     print_count("datagrams in", r->totals.datagrams_in, "");
     print_count("retransmitted", r->totals.retransmitted, "by the clients");
     print_count("logins", r->totals.logins, "");
+    print_count("logins tried", r->totals.inits_max, "the most times that one client asked");
     print_count("rebinds", r->totals.rebinds, "address changes");
     printf("\nlatency           p50        p90        p99       p999        max\n");
     print_latency("accepted", &a->accepted_us);
     print_latency("delivered", &a->delivered_us);
+    if (a->resumed_us.count > 0)
+        print_latency("resumed", &a->resumed_us);
+    if (r->rebind_gap_us->count > 0)
+        print_latency("rebind gap", r->rebind_gap_us);
     printf("\n%.1f s of sending, %.1f s to settle, seed %" PRIu64 "\n", r->seconds,
            r->settle_seconds, r->seed);
     printf("%" PRIu64 " lost, %" PRIu64 " duplicated, %" PRIu64 " out of order\n", r->lost,

@@ -11,8 +11,11 @@ struct report {
     const struct account *account;
     struct fleet_totals totals;
     uint64_t lost, unresolved, uncertain, throttled, seed;
+    pqb_tstamp sending_from;
     double seconds; // of sending; settling comes on top
     double settle_seconds;
+    const struct traffic *traffic; // NULL: not wanted
+    const struct pqb_hist *rebind_gap_us;
 };
 
 void report_print(const struct report *r, bool is_json);
