@@ -167,6 +167,8 @@ static void update_gauges(struct pqb_engine *e)
     e->counters[PQB_COUNTER_SESSION_HALF_OPEN] = e->half_open.count;
     e->counters[PQB_COUNTER_REQUEST_OUTSTANDING] = e->inflight.by_seq.count;
     e->counters[PQB_COUNTER_REQUEST_BYTES] = e->request_bytes;
+    e->counters[PQB_COUNTER_FRAG_BYTES] =
+        (size_t)e->config.reassembly_bytes_max - e->reassembly_left;
     e->counters[PQB_COUNTER_INDEX_ENTRIES] = e->users.entries;
     e->counters[PQB_COUNTER_USERS_CACHED] = e->users.by_uid.count;
 }

@@ -15,6 +15,8 @@ SCENARIOS = (
     "hijack",
     "replay",
     "spoof",
+    "oversize",
+    "fragment-bomb",
 )
 
 
@@ -128,6 +130,34 @@ def test_spoofed_addresses_cost_neither_sessions_nor_memory(directory):
                 f"{checks['gateway.memory_kib']:.0f} KiB, at most "
                 f"{max(kind['ratio'] for kind in kinds.values()):.2f} bytes out per byte in, "
                 f"{checks['gateway.half_open']:.0f} half-open")
+
+
+def test_pieces_that_contradict_each_other_cost_their_share_of_memory_only(directory):
+    pool = 256 * 1024  # of two shards: less than the session would take of one
+    with Gateway(directory, "--reassembly-bytes-max", pool) as gateway:
+        report = attack(gateway, "fragment-bomb")
+        checks, stats = checks_of(report), gateway.stats()
+        assert checks["fragments.held_kib"] <= pool / 1024, checks
+        for counter in ("frag.bad", "frag.no_memory", "drop.field", "drop.structure", "nack.window"):
+            assert stats[counter] > 0, counter
+        fare = report["legitimate"]
+        return (f"{stats['frame_in.frag']} pieces, {checks['fragments.held_kib']:.0f} KiB held, "
+                f"{checks['gateway.memory_kib']:.0f} KiB gained, delivered p99 "
+                f"{fare['before']['delivered_us']['p99'] / 1000:.1f} ms before and "
+                f"{fare['during']['delivered_us']['p99'] / 1000:.1f} ms during")
+
+
+def test_what_is_too_long_or_never_finished_is_dropped(directory):
+    """The full dose sees that wholes which nobody finishes are discarded after 10 s."""
+    with Gateway(directory) as gateway:
+        report = attack(gateway, "oversize")
+        kinds, checks, stats = kinds_of(report), checks_of(report), gateway.stats()
+        assert all(kind["sent"] > 0 for kind in kinds.values()), kinds
+        assert stats["drop.long"] > 0 and stats["frag.evicted"] > 0, stats
+        assert not LONG or stats["frag.expired"] > 0, stats
+        return (f"{stats['drop.long']} datagrams above 1200 bytes counted and unanswered, "
+                f"{checks['fragments.held_kib']:.0f} KiB held for {checks['fragments.held_ms']:.0f} ms, "
+                f"{stats['frag.evicted']} evicted, {stats['frag.expired']} expired")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@
 #define SLOWER_MAX       10.0 // or so many times what it was before, on a slow machine
 
 static const struct inject_scenario *const scenarios[] = {
-    &inject_amplify, &inject_malformed, &inject_flood_init, &inject_flood_data,
-    &inject_hijack,  &inject_replay,    &inject_spoof};
+    &inject_amplify, &inject_malformed, &inject_flood_init, &inject_flood_data,   &inject_hijack,
+    &inject_replay,  &inject_spoof,     &inject_oversize,   &inject_fragment_bomb};
 
 // ---------------------------------------------------------------------------- legitimate users
 
@@ -233,6 +233,12 @@ double inject_sessions_of_others(const struct inject *in, const struct pqb_stats
     // `from` was taken when the legitimate users were online.
     return PQB_MAX(0.0, opened - inject_probe_begun(in->probe) -
                             ((double)totals.logins - INJECT_CLIENTS));
+}
+
+double inject_messages_of_others(const struct inject *in, const struct pqb_stats_snapshot *from,
+                                 const struct pqb_stats_snapshot *to)
+{
+    return PQB_MAX(0.0, inject_grown(from, to, "msg.accepted") - (double)in->account.accepted);
 }
 
 static double memory_grown_kib(const struct inject *in)

@@ -87,6 +87,12 @@ struct inject_peer { // a session that the attacker holds
     uint8_t cookie[PQB_COOKIE_LEN];
 };
 
+struct inject_held { // in reassemblies of the gateway
+    uint64_t bytes_peak;
+    pqb_tstamp since; // 0: nothing is held
+    pqb_duration longest;
+};
+
 struct inject_probe;
 struct pqb_unpacker;
 
@@ -124,11 +130,15 @@ struct inject {
     size_t check_count;
     uint64_t half_open_peak;
     uint64_t memory_before, memory_peak; // the gateway's own pages; 0: not known
-    uint64_t misdirected;                // answers that should not have come to their kind
+    struct inject_held held;
+    uint32_t abandoned; // pieces of wholes that will not be finished
+    pqb_tstamp abandoned_at;
+    uint64_t misdirected; // answers that should not have come to their kind
 };
 
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
-    inject_flood_data, inject_hijack, inject_replay, inject_spoof;
+    inject_flood_data, inject_hijack, inject_replay, inject_spoof, inject_oversize,
+    inject_fragment_bomb;
 
 // Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
 uint64_t inject_memory_of(uint64_t pid);
@@ -138,6 +148,9 @@ double inject_grown(const struct pqb_stats_snapshot *from, const struct pqb_stat
                     const char *counter);
 // Sessions that neither legitimate users nor the measured logins opened.
 double inject_sessions_of_others(const struct inject *in, const struct pqb_stats_snapshot *from,
+                                 const struct pqb_stats_snapshot *to);
+// Messages that were made durable and are none of the legitimate users'.
+double inject_messages_of_others(const struct inject *in, const struct pqb_stats_snapshot *from,
                                  const struct pqb_stats_snapshot *to);
 
 // A sound INIT for `user`; PQB_INIT_LEN bytes.

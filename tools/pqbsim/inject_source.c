@@ -111,7 +111,8 @@ static bool send_spoofed(struct inject *in, int fd, const uint8_t *data, size_t 
     const uint32_t n = (uint32_t)pqb_rng_below(&in->rng, SPOOFED_ADDRESSES);
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in_pktinfo))] = {0};
     struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(UINT32_C(0x7f400001) + n * 251)};
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    static uint8_t copy[INJECT_LEN_MAX]; // sendmsg wants what it could write to
+    struct iovec iov = {.iov_base = copy, .iov_len = len};
     struct sockaddr_storage ss;
     struct msghdr message = {.msg_name = &ss,
                              .msg_namelen = netio_to_sockaddr(&in->target, &ss),
@@ -121,6 +122,7 @@ static bool send_spoofed(struct inject *in, int fd, const uint8_t *data, size_t 
                              .msg_controllen = sizeof(control)};
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
 
+    memcpy(copy, data, len);
     c->cmsg_level = IPPROTO_IP;
     c->cmsg_type = IP_PKTINFO;
     c->cmsg_len = CMSG_LEN(sizeof(info));
