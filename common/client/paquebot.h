@@ -221,7 +221,8 @@ struct pqb_client_callbacks {
     // A message, in order, once. Return 0 when it is taken: `cursor` (its iseq) then goes to
     // store->deliver. Non-zero: not now; it is handed over again after some time, or at once by
     // pqb_client_resume. For ephemeral messages `cursor` is 0 and the result is ignored. NULL: only
-    // store->deliver is called (never for ephemeral ones).
+    // store->deliver is called (never for ephemeral ones); with the stores of this library nobody
+    // then sees the message. An application that only sends returns non-zero always.
     int (*on_message)(void *ctx, const struct pqb_client_message *message, uint64_t cursor);
 
     // Positions from..to hold nothing for this device; `gap` is enum pqb_client_gap.

@@ -133,5 +133,15 @@ def test_tokens_let_in_and_keep_out(directory):
         assert gateway.stats()["login.refused"] >= 3
 
 
+def test_sending_leaves_what_waits_for_the_device_to_listen(directory):
+    with Gateway(directory) as gateway:
+        pqb(gateway, "listen", "alice", "phone", "--timeout", 0.5)
+        pqb(gateway, "send", "bob", "pc", "--to", "alice", "for alice")
+        pqb(gateway, "send", "alice", "phone", "--to", "bob", "--wait", "delivered", "--timeout", 1,
+            "for bob", check=1)
+        got = pqb(gateway, "listen", "alice", "phone", "--count", 1, "--timeout", 10)
+        assert got.stdout == "bob\tfor alice\n", got
+
+
 if __name__ == "__main__":
     run_cases(globals())

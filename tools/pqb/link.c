@@ -300,6 +300,24 @@ void tell_refusal(const char *command, uint64_t number, unsigned refusal)
         fputs("The gateway does not know the recipient. Check --to.\n", stderr);
 }
 
+void tell_gap(const char *command, uint64_t from, uint64_t to, unsigned gap)
+{
+    switch (gap) {
+    case PQB_GAP_NEW_GENERATION: // no message was there
+        return;
+    case PQB_GAP_WAS_TAKEN:
+        fprintf(stderr, "%s: this state is older than what the device has taken before\n", command);
+        return;
+    default:
+        fprintf(stderr, "%s: positions %" PRIu64 " to %" PRIu64 " are gone: %s\n", command, from,
+                to,
+                gap == PQB_GAP_WAS_DAMAGED    ? "damaged"
+                : gap == PQB_GAP_WAS_RECALLED ? "recalled"
+                                              : "expired");
+        return;
+    }
+}
+
 // --------------------------------------------------------------------------------------- lines
 
 enum line_verdict lines_next(struct lines *in, const char **line, size_t *len)

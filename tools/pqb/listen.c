@@ -1,7 +1,6 @@
 // pqb listen: prints what comes. A message counts as taken when it has left through stdout; only
 // then is the cursor written. A crash between the two shows one message twice, never none.
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,20 +107,7 @@ static int on_message(void *ctx, const struct pqb_client_message *m, uint64_t cu
 static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
 {
     (void)ctx;
-    switch (gap) {
-    case PQB_GAP_NEW_GENERATION: // no message was there
-        return;
-    case PQB_GAP_WAS_TAKEN:
-        fprintf(stderr, "%s: this state is older than what the device has taken before\n", COMMAND);
-        return;
-    default:
-        fprintf(stderr, "%s: positions %" PRIu64 " to %" PRIu64 " are gone: %s\n", COMMAND, from,
-                to,
-                gap == PQB_GAP_WAS_DAMAGED    ? "damaged"
-                : gap == PQB_GAP_WAS_RECALLED ? "recalled"
-                                              : "expired");
-        return;
-    }
+    tell_gap(COMMAND, from, to, gap);
 }
 
 static int run(struct listen *l)

@@ -88,6 +88,9 @@ void print_escaped(const char *text, size_t len);
 // Tells on stderr that message `number` of `command` was refused, and what to do about it.
 void tell_refusal(const char *command, uint64_t number, unsigned refusal);
 
+// Tells on stderr which positions of the inbox hold no message any more, and why.
+void tell_gap(const char *command, uint64_t from, uint64_t to, unsigned gap);
+
 // Lines of a file descriptor, read as they come. A line is at most PQB_CLIENT_BODY_MAX bytes.
 struct lines {
     int fd;

@@ -59,6 +59,21 @@ static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, 
                 COMMAND, index + 1);
 }
 
+// What waits for this device is for `pqb listen` or `pqb chat`: nothing here shows it to anybody.
+static int on_message(void *ctx, const struct pqb_client_message *m, uint64_t cursor)
+{
+    (void)ctx;
+    (void)m;
+    (void)cursor;
+    return 1;
+}
+
+static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
+{
+    (void)ctx;
+    tell_gap(COMMAND, from, to, gap);
+}
+
 // Room to note one more message.
 static bool reserve(struct send *s)
 {
@@ -191,7 +206,8 @@ int pqb_send(int argc, char **argv)
         .option_count = PQB_ARRAY_LEN(options),
         .args_max = 1,
     };
-    const struct pqb_client_callbacks callbacks = {.on_state = on_state, .on_receipt = on_receipt};
+    const struct pqb_client_callbacks callbacks = {
+        .on_state = on_state, .on_receipt = on_receipt, .on_message = on_message, .on_gap = on_gap};
     size_t arg_count;
     int status;
 
