@@ -118,6 +118,7 @@ void pqb_client_config_default(struct pqb_client_config *config)
         .ack_delay_ns = 20 * PQB_NS_PER_MS,
         .auto_pull = true,
         .page_max = 100,
+        .poison_limit = 5,
     };
 }
 
@@ -128,7 +129,8 @@ static bool is_config_valid(const struct pqb_client_config *k)
            pqb_name_is_valid(k->device, strlen(k->device), PQB_DEVICE_MAX) &&
            (k->token == NULL || strlen(k->token) <= PQB_TOKEN_MAX) && k->queue_max > 0 &&
            k->keepalive_ns > 0 && k->reconnect_max_ns > 0 && k->page_max > 0 &&
-           k->page_max <= PQB_PAGE_MAX;
+           k->page_max <= PQB_PAGE_MAX &&
+           (k->store->attempt == NULL) == (k->store->dead_letter == NULL);
 }
 
 static void copy_config(struct pqb_client *c, const struct pqb_client_config *k)
@@ -167,7 +169,7 @@ static int create_owned(struct pqb_client *c, const struct pqb_client_config *k)
     return PQB_OK;
 }
 
-static int load(struct pqb_client *c)
+static int load(struct pqb_client *c, uint32_t poison_limit)
 {
     struct pqb_client_saved saved = {.next_seq = 1};
     int err;
@@ -177,6 +179,7 @@ static int load(struct pqb_client *c)
     if (err != PQB_OK)
         return err;
     c->inbox.cursor = saved.cursor;
+    pqb_poison_load(c, &saved, poison_limit);
     c->outbox.epoch = saved.epoch;
     c->outbox.next_seq = PQB_MAX(saved.next_seq, c->outbox.next_seq);
     c->outbox.low_durable = pqb_outbox_low(c);
@@ -206,7 +209,7 @@ int pqb_client_create(struct pqb_client **out, const struct pqb_client_config *c
     c->answers.frag_ack_at = PQB_NEVER;
     err = create_owned(c, config);
     if (err == PQB_OK)
-        err = load(c);
+        err = load(c, config->poison_limit);
     if (err != PQB_OK) {
         pqb_client_destroy(c);
         return err;

@@ -3,8 +3,9 @@
 //
 // Each part owns its struct and is wired together in client.c: login (INIT to RESP, backoff),
 // outbox (the durable queue and its retransmission), large (messages in fragments), watch (receipts
-// still awaited), inbox (order, cursor, acknowledgement), pull (pages). frames_in.c and
-// frames_out.c are the two ends of a DATA datagram.
+// still awaited), inbox (order, cursor, acknowledgement), poison (messages that the application
+// does not survive), pull (pages). frames_in.c and frames_out.c are the two ends of a DATA
+// datagram.
 #pragma once
 
 #include <stdbool.h>
@@ -42,7 +43,8 @@
 #define PQB_CLIENT_WATCH_ASK        4 // stat:R in one round: the gateway takes no more at a time
 #define PQB_CLIENT_WATCH_NS         (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
 #define PQB_CLIENT_WATCH_MAX_NS     (300 * PQB_NS_PER_SEC)
-#define PQB_CLIENT_FRAG_ACKS_MAX    8 // fragment ids waiting to be acknowledged or reset
+#define PQB_CLIENT_FRAG_ACKS_MAX    8   // fragment ids waiting to be acknowledged or reset
+#define PQB_CLIENT_CAREFUL          256 // messages after a death over one; what can be unsynced
 #define PQB_CLIENT_REASSEMBLY       (PQB_FRAG_IN_MAX * (size_t)PQB_FRAG_TOTAL_MAX)
 
 // A request that is repeated until its answer comes.
@@ -174,6 +176,16 @@ struct pqb_inbox {
     size_t piece_budget;
 };
 
+// Which message the application does not survive.
+struct pqb_poison {
+    uint32_t limit;   // 0: the guard is off
+    uint64_t iseq;    // of the store's note
+    uint32_t noted;   // its attempts
+    uint32_t deaths;  // over `iseq`, before this client; noted: deaths, or deaths + 1 while charged
+    bool has_taken;   // this client got past its first message: no more is charged
+    uint32_t careful; // after so many more messages the cursor is made durable at once
+};
+
 struct pqb_pull {
     bool is_open; // a page was asked for and is not complete
     bool is_answered;
@@ -225,6 +237,7 @@ struct pqb_client {
     struct pqb_outbox outbox;
     struct pqb_watches watches;
     struct pqb_inbox inbox;
+    struct pqb_poison poison;
     struct pqb_pull pull;
     struct pqb_answers answers;
     struct pqb_client_stats stats;
@@ -354,6 +367,14 @@ void pqb_inbox_on_frag(struct pqb_client *c, const struct pqb_frame_frag *f, pqb
 void pqb_inbox_on_timeout(struct pqb_client *c, pqb_tstamp now);
 size_t pqb_inbox_write_ack(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now);
 pqb_tstamp pqb_inbox_deadline(const struct pqb_client *c);
+
+// --------------------------------------------------------------------------------- poison.c
+
+void pqb_poison_load(struct pqb_client *c, const struct pqb_client_saved *saved, uint32_t limit);
+bool pqb_poison_is(const struct pqb_client *c, uint64_t iseq); // no more of it
+bool pqb_poison_begin(struct pqb_client *c,
+                      uint64_t iseq);                     // before it is handed over; false: don't
+void pqb_poison_end(struct pqb_client *c, bool is_taken); // after; the cursor has moved if taken
 
 // ----------------------------------------------------------------------------------- pull.c
 

@@ -105,22 +105,57 @@ static void not_now(struct pqb_client *c, pqb_tstamp now)
         pqb_tstamp_add(now, PQB_MIN(PQB_CLIENT_HANDOVER_NS << doublings, PQB_CLIENT_HANDOVER_MAX));
 }
 
+// The application does not survive it. It is told when all is on disk, so that it may not survive
+// that, either, without the message coming again.
+static bool put_aside(struct pqb_client *c, const struct pqb_client_message *m, pqb_tstamp now)
+{
+    struct pqb_client_dead_letter letter = {
+        .iseq = m->iseq,
+        .time_ms = m->time_ms,
+        .from = m->from,
+        .device = m->device,
+        .body = m->body,
+        .len = m->len,
+        .attempts = c->poison.deaths,
+        .kind = m->kind,
+    };
+
+    if (c->store->dead_letter(c->store->ctx, &letter) != PQB_OK ||
+        c->store->deliver(c->store->ctx, NULL, m->iseq) != PQB_OK) {
+        not_now(c, now);
+        return false;
+    }
+    move_cursor(c, m->iseq, now);
+    c->stats.dead_letters++;
+    letter.body = NULL;
+    if (pqb_client_sync(c) && c->callbacks.on_dead_letter != NULL)
+        c->callbacks.on_dead_letter(c->ctx, &letter);
+    return true;
+}
+
 // The message at cursor + 1 goes to the application, then message and cursor to the store.
 static bool hand_over(struct pqb_client *c, const struct pqb_client_message *m, pqb_tstamp now)
 {
     bool is_taken = true;
 
+    if (pqb_poison_is(c, m->iseq))
+        return put_aside(c, m, now);
+    if (!pqb_poison_begin(c, m->iseq)) {
+        not_now(c, now);
+        return false;
+    }
     if (c->callbacks.on_message != NULL)
         is_taken = c->callbacks.on_message(c->ctx, m, m->iseq) == 0;
     if (is_taken)
         is_taken = c->store->deliver(c->store->ctx, m, m->iseq) == PQB_OK;
-    if (!is_taken) {
+    if (is_taken) {
+        c->stats.received++;
+        move_cursor(c, m->iseq, now);
+    } else {
         not_now(c, now);
-        return false;
     }
-    c->stats.received++;
-    move_cursor(c, m->iseq, now);
-    return true;
+    pqb_poison_end(c, is_taken);
+    return is_taken;
 }
 
 static bool step_over(struct pqb_client *c, uint64_t to, uint8_t gap, pqb_tstamp now)

@@ -9,6 +9,21 @@
 // once, in order, provided that message and cursor are stored in one step (see
 // pqb_client_store.deliver).
 //
+// A message that kills the application each time it takes it ("poison") does not hold up the others
+// for ever. The first message that a client hands over after its creation is charged beforehand:
+// the store notes {iseq, attempts + 1} durably. When the application takes it the cursor passes it
+// and the note is void; when it answers "not now" the note is taken back. So a note that stands
+// tells of a process that died between the start of the hand-over and the cursor on disk, and
+// nothing else counts: not a process that died while it had nothing to take, not a bad network, not
+// a kill between two messages. After pqb_client_config.poison_limit such deaths in a row over the
+// same message the next client does not hand it over: it goes to the store's dead letters, the
+// cursor passes it, and then on_dead_letter tells. Its sender sees it as delivered. Chance alone
+// puts a good message aside only if so many processes in a row are killed inside that one
+// hand-over. An application that keeps a message to itself for later ("not now", then
+// pqb_client_resume) is not guarded while it works on it. After a death over a message the next
+// client also makes the cursor durable after each of the first messages, so that a crash of the
+// machine, too, leaves the cursor right below the message that caused it.
+//
 // Threads: every object belongs to one thread at a time. Different clients may run on different
 // threads unless they share a scratch or a store. Callbacks run inside the calls that drive the
 // client, on that thread; from a callback you may send, abandon, pull, resume, close and read
@@ -152,9 +167,23 @@ struct pqb_client_pending {
 
 // What a client must know again after a restart. All zero (next_seq 1) for a new device.
 struct pqb_client_saved {
-    uint32_t epoch;    // 0: none yet
-    uint64_t next_seq; // above every seq ever put
-    uint64_t cursor;   // everything at or below has been taken by the application
+    uint32_t epoch;        // 0: none yet
+    uint64_t next_seq;     // above every seq ever put
+    uint64_t cursor;       // everything at or below has been taken by the application
+    uint64_t attempt_iseq; // what the last store->attempt said; void when at or below the cursor
+    uint32_t attempts;
+};
+
+// A message that was put aside because the application did not survive it.
+struct pqb_client_dead_letter {
+    uint64_t iseq;
+    uint64_t time_ms;    // as in pqb_client_message
+    const char *from;    // sending user
+    const char *device;  // and its device
+    const uint8_t *body; // NULL in on_dead_letter: look at it in the store, with care
+    size_t len;
+    uint32_t attempts; // processes that died over it
+    uint16_t kind;
 };
 
 // false stops the walk, which then returns PQB_CLIENT_ERR_NOMEM.
@@ -188,10 +217,18 @@ struct pqb_client_store {
 
     // Everything before this call is durable on return.
     int (*sync)(void *ctx);
+
+    // Guard against poison messages; both NULL: none. `attempt` replaces what the last one said and
+    // is durable on return. `dead_letter` keeps the message apart, durable on return, and replaces
+    // one of the same iseq; `deliver` with NULL and `sync` follow. It must not do with the body
+    // what the application died of. After an error of either the message waits and comes again.
+    int (*attempt)(void *ctx, uint64_t iseq, uint32_t attempts);
+    int (*dead_letter)(void *ctx, const struct pqb_client_dead_letter *letter);
 };
 
 // In memory. It outlives the clients that use it (one at a time), so a simulated client restart
-// keeps its state. A process that begins with a new one gets a new epoch from the gateway.
+// keeps its state. A process that begins with a new one gets a new epoch from the gateway. Dead
+// letters are not kept.
 // PQB_CLIENT_OK or PQB_CLIENT_ERR_NOMEM.
 PQB_API int pqb_client_store_memory_create(struct pqb_client_store **out);
 PQB_API void pqb_client_store_memory_destroy(struct pqb_client_store *store); // NULL is fine
@@ -206,6 +243,22 @@ PQB_API int pqb_client_store_memory_copy(const struct pqb_client_store *store,
 // disk.
 PQB_API int pqb_client_store_file_open(struct pqb_client_store **out, const char *path);
 PQB_API void pqb_client_store_file_close(struct pqb_client_store *store); // NULL is fine
+
+// The dead letters of a file store are files in `path`/dead, each named by its iseq as 16
+// hexadecimal digits. They may be deleted at any time; beyond these bounds the oldest go:
+#define PQB_CLIENT_DEAD_LETTERS_MAX  256
+#define PQB_CLIENT_DEAD_LETTER_BYTES (4u << 20)
+
+// A file, integers in network byte order: "PQD1" | crc32c of what follows 4 | iseq 8 | time_ms 8 |
+// attempts 4 | kind 2 | length of from 1 | length of device 1 | from | device | body.
+// false stops the walk.
+typedef bool (*pqb_client_dead_letter_fn)(void *arg, const struct pqb_client_dead_letter *letter);
+
+// Walks them by iseq, also while a client uses the directory. 0 also when there are none;
+// PQB_CLIENT_ERR_CORRUPT: one or more do not check, the others were shown; _NOT_FOUND (no such
+// directory), _NOMEM, _IO.
+PQB_API int pqb_client_dead_letters_read(const char *path, pqb_client_dead_letter_fn each,
+                                         void *arg);
 
 // -------------------------------------------------------------------------------------- client
 
@@ -235,6 +288,10 @@ struct pqb_client_callbacks {
     // A backlog of `count` messages waits (0: unknown, at least one): call pqb_client_pull. Only
     // with auto_pull off.
     void (*on_backlog)(void *ctx, uint64_t count);
+
+    // A message was put aside: it is with the store's dead letters and the cursor has passed it.
+    // Told once at most: not again when the process dies here.
+    void (*on_dead_letter)(void *ctx, const struct pqb_client_dead_letter *letter);
 };
 
 // Memory that clients of one thread may share: a decoder and buffers, some 10 KiB. Without it each
@@ -267,11 +324,14 @@ struct pqb_client_config {
     uint64_t ack_delay_ns;     // how long an acknowledgement may wait for company; default 20 ms
     bool auto_pull;            // fetch a large backlog page by page without being told; default on
     uint32_t page_max;         // messages in such a page, 1..256; default 100
+    uint32_t poison_limit;     // deaths over one message after which it is put aside; 0: never,
+                               // and nothing is charged; default 5
 };
 
 PQB_API void pqb_client_config_default(struct pqb_client_config *config);
 
-// Loads the store and is OFFLINE. PQB_CLIENT_ERR_INVALID (a name or limit), _NOMEM, or the store's.
+// Loads the store and is OFFLINE. PQB_CLIENT_ERR_INVALID (a name or limit, or a store with only one
+// of attempt and dead_letter), _NOMEM, or the store's.
 PQB_API int pqb_client_create(struct pqb_client **out, const struct pqb_client_config *config,
                               uint64_t now);
 
@@ -351,6 +411,7 @@ struct pqb_client_stats {
     uint64_t received, duplicates; // messages handed over; and those seen before
     uint64_t held_back;            // out of order and beyond the buffer's bounds: left to the
                                    // gateway to send again
+    uint64_t dead_letters;         // messages put aside by this client
     uint64_t pages_requested;      // distinct off:R
     uint64_t logins, inits_sent;   // sessions that came online; INIT datagrams
     uint64_t watch_dropped;        // receipts no longer awaited because of watch_max

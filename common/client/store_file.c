@@ -7,8 +7,9 @@
 // unless a later record says that the bad place had been synced, which is damage, not a torn tail.
 //
 // Types: STATE {epoch 4, next_seq 8, cursor 8} replaces all three at once; PUT {seq 8, kind 2,
-// to_len 2, name, body}; DROP {seq 8}; CURSOR {cursor 8}. Integers in network byte order. When the
-// log is mostly history it is rewritten as `log.new` and renamed over.
+// to_len 2, name, body}; DROP {seq 8}; CURSOR {cursor 8}; ATTEMPT {iseq 8, attempts 4}. Integers in
+// network byte order. When the log is mostly history it is rewritten as `log.new` and renamed over.
+// Dead letters are files of their own (dead_letters.c).
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include "common/base/crc32c.h"
 #include "common/base/err.h"
 #include "common/base/list.h"
+#include "common/client/dead_letters.h"
 #include "common/client/paquebot.h"
 #include "common/wire/cursor.h"
 #include "common/wire/limits.h"
@@ -31,6 +33,7 @@
 #define HEADER_LEN    24
 #define PUT_FIXED_LEN 12
 #define STATE_LEN     20
+#define ATTEMPT_LEN   12
 #define PAYLOAD_MAX   (PUT_FIXED_LEN + PQB_USER_MAX + PQB_BODY_MAX)
 #define COMPACT_BYTES (1u << 20) // a shorter log is left alone
 #define COMPACT_RATIO 4          // rewritten when so many times its live part
@@ -40,6 +43,7 @@ enum record_type {
     RECORD_PUT = 2,
     RECORD_DROP = 3,
     RECORD_CURSOR = 4,
+    RECORD_ATTEMPT = 5,
 };
 
 // A queued message: where its PUT is.
@@ -159,6 +163,17 @@ static int append_state(struct file_store *f, const struct pqb_client_saved *sav
     return append(f, RECORD_STATE, record, encode_state(saved, record + HEADER_LEN));
 }
 
+static int append_attempt(struct file_store *f, uint64_t iseq, uint32_t attempts)
+{
+    uint8_t record[HEADER_LEN + ATTEMPT_LEN];
+    struct pqb_writer_cursor w;
+
+    pqb_wcur_init(&w, record + HEADER_LEN, ATTEMPT_LEN);
+    pqb_wcur_u64(&w, iseq);
+    pqb_wcur_u32(&w, attempts);
+    return append(f, RECORD_ATTEMPT, record, ATTEMPT_LEN);
+}
+
 // --------------------------------------------------------------------------------------- queue
 
 static int add_place(struct file_store *f, uint64_t seq, uint64_t offset, size_t len)
@@ -275,6 +290,10 @@ static int replay_record(struct file_store *f, const struct record *r, uint64_t 
     case RECORD_CURSOR:
         f->saved.cursor = pqb_rcur_u64(&in);
         break;
+    case RECORD_ATTEMPT:
+        f->saved.attempt_iseq = pqb_rcur_u64(&in);
+        f->saved.attempts = pqb_rcur_u32(&in);
+        break;
     default:
         return PQB_ERR_VERSION;
     }
@@ -358,6 +377,8 @@ static int copy_live(struct file_store *f, struct file_store *to, uint8_t *buffe
 {
     int err = append_state(to, &f->saved);
 
+    if (err == PQB_OK && f->saved.attempt_iseq > f->saved.cursor)
+        err = append_attempt(to, f->saved.attempt_iseq, f->saved.attempts);
     PQB_LIST_FOREACH (it, &f->places) {
         const struct place *p = place_of(it);
 
@@ -520,6 +541,28 @@ static int store_sync(void *ctx)
     return sync_log(ctx);
 }
 
+static int store_attempt(void *ctx, uint64_t iseq, uint32_t attempts)
+{
+    struct file_store *f = ctx;
+    int err = append_attempt(f, iseq, attempts);
+
+    if (err == PQB_OK)
+        err = sync_log(f);
+    if (err != PQB_OK)
+        return err;
+    f->saved.attempt_iseq = iseq;
+    f->saved.attempts = attempts;
+    rewrite_if_due(f);
+    return PQB_OK;
+}
+
+static int store_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    const struct file_store *f = ctx;
+
+    return pqb_dead_letters_put(f->dir_fd, letter);
+}
+
 // --------------------------------------------------------------------------------- open, close
 
 // mkdir -p, each new directory for its owner only.
@@ -573,7 +616,9 @@ int pqb_client_store_file_open(struct pqb_client_store **out, const char *path)
                                          .drop = store_drop,
                                          .set_epoch = store_set_epoch,
                                          .deliver = store_deliver,
-                                         .sync = store_sync};
+                                         .sync = store_sync,
+                                         .attempt = store_attempt,
+                                         .dead_letter = store_dead_letter};
     f->dir_fd = f->lock_fd = f->log_fd = -1;
     f->saved.next_seq = 1;
     f->rewrite_at = COMPACT_BYTES;

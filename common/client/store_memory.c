@@ -99,6 +99,22 @@ static int deliver(void *ctx, const struct pqb_client_message *message, uint64_t
     return PQB_OK;
 }
 
+static int attempt(void *ctx, uint64_t iseq, uint32_t attempts)
+{
+    struct memory_store *m = ctx;
+
+    m->saved.attempt_iseq = iseq;
+    m->saved.attempts = attempts;
+    return PQB_OK;
+}
+
+static int dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    (void)ctx;
+    (void)letter;
+    return PQB_OK;
+}
+
 static int sync_nothing(void *ctx)
 {
     (void)ctx;
@@ -117,7 +133,9 @@ int pqb_client_store_memory_create(struct pqb_client_store **out)
                                          .drop = drop,
                                          .set_epoch = set_epoch,
                                          .deliver = deliver,
-                                         .sync = sync_nothing};
+                                         .sync = sync_nothing,
+                                         .attempt = attempt,
+                                         .dead_letter = dead_letter};
     m->saved.next_seq = 1;
     pqb_list_init(&m->entries);
     *out = &m->store;

@@ -9,7 +9,8 @@ from harness import Gateway, pqb, program, run_cases, run_tool, wait_until
 
 CTL = ("stats", "top", "status", "sessions", "user", "inbox", "kick", "drain", "reload", "checkpoint",
        "backup", "verify")
-COMMANDS = [("paquebotd",), ("pqb",), ("pqb", "send"), ("pqb", "listen"), ("pqbctl",), ("pqbsim",),
+COMMANDS = [("paquebotd",), ("pqb",), ("pqb", "send"), ("pqb", "listen"), ("pqb", "chat"),
+            ("pqb", "dead-letters"), ("pqbctl",), ("pqbsim",),
             ("pqbsim", "load"), ("pqbsim", "link"), *[("pqbctl", name) for name in CTL]]
 NOWHERE = "127.0.0.1:9"  # discard: nobody listens there
 
@@ -30,7 +31,7 @@ def test_help_and_version_are_everywhere_and_exit_0(directory):
         assert "Usage" in done.stdout and done.stderr == "", (command, done)
         assert all(len(line) <= 100 for line in done.stdout.splitlines()), command
         done = run_tool(*command, "--version")
-        assert re.fullmatch(r"[\w ]+ \d+\.\d+\.\d+\n", done.stdout), (command, done.stdout)
+        assert re.fullmatch(r"[\w -]+ \d+\.\d+\.\d+\n", done.stdout), (command, done.stdout)
 
 
 def test_wrong_use_exits_2_and_says_what_to_do(directory):
@@ -42,6 +43,8 @@ def test_wrong_use_exits_2_and_says_what_to_do(directory):
     refused(("pqb", "send", "--server", NOWHERE, "--user", "u", "--device", "d", "text"), 2, "--to")
     refused(("pqb", "send", "--to", "v", "--user", "u", "--device", "d", "text"), 2, "--server")
     refused(("pqb", "listen", "--server", "nonsense", "--user", "u", "--device", "d"), 2, "--server")
+    refused(("pqb", "dead-letters"), 2, "--state")
+    refused(("pqb", "dead-letters", "--state", os.path.join(directory, "none")), 1, "not_found")
     refused(("pqbsim", "load"), 2, "--target")
     refused(("pqbsim", "load", "--target", NOWHERE, "--loss", "2"), 2, "--loss")
     refused(("pqbsim", "load", "--target", NOWHERE, "--clients"), 2, "--clients")

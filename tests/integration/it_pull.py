@@ -9,7 +9,8 @@ import struct
 from harness import SANITIZED, Gateway, pqb, run_cases, run_tool
 
 COUNT = 2000 if SANITIZED else 10000
-HEADER = struct.Struct("=IIQII")
+MESSAGE = 1  # a kind of record
+HEADER = struct.Struct("=IIQIIQII")
 
 
 def bodies(path):
@@ -18,9 +19,9 @@ def bodies(path):
         data = stored.read()
     at, found = 0, []
     while at < len(data):
-        length, _, _, _, is_message = HEADER.unpack_from(data, at)
+        length, _, _, _, kind, *_ = HEADER.unpack_from(data, at)
         body = data[at + HEADER.size:at + HEADER.size + length]
-        if is_message:
+        if kind == MESSAGE:
             found.append(body.decode())
         at += HEADER.size + length
     return found

@@ -1,11 +1,13 @@
 // An application that stores each message and its cursor in one atomic append, for the test that
 // such an application never sees a message twice, wherever it is killed.
 //
-// pull_app HOST:PORT USER DEVICE FILE COUNT [KILL_AFTER]
+// pull_app HOST:PORT USER DEVICE FILE COUNT [KILL_AFTER [POISON LIMIT]]
 //
-// Runs until COUNT messages are in FILE, prints how many distinct page requests that took in this
-// run, and exits 0. With KILL_AFTER it kills itself right after so many messages were stored in
-// this run and before the library knows. Exit 1: timeout or a fault.
+// Runs until COUNT messages (dead letters too) are in FILE, prints how many distinct page requests
+// that took in this run, and exits 0. With KILL_AFTER (0: not) it kills itself right after so many
+// messages were stored in this run and before the library knows. With POISON it dies whenever it is
+// to store a message of that text, until LIMIT deaths make a dead letter of it. Exit 1: timeout or
+// a fault.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,13 +26,22 @@ struct record {        // header; `len` bytes of body follow
     uint32_t len, crc; // CRC-32C of what follows this field
     uint64_t cursor;
     uint32_t epoch;
-    uint32_t is_message;
+    uint32_t kind;
+    uint64_t attempt_iseq;
+    uint32_t attempts, reserved;
+};
+
+enum kind {
+    KIND_STATE = 0,
+    KIND_MESSAGE = 1,
+    KIND_DEAD_LETTER = 2,
 };
 
 struct app {
     int fd;
     struct pqb_client_saved saved;
     unsigned long stored, stored_now, kill_after;
+    const char *poison; // NULL: none
 };
 
 static uint32_t record_crc(const struct record *r, const uint8_t *body)
@@ -40,13 +51,15 @@ static uint32_t record_crc(const struct record *r, const uint8_t *body)
     return pqb_crc32c(crc, body, r->len);
 }
 
-static int append(struct app *app, const uint8_t *body, size_t len, bool is_message)
+static int append(struct app *app, const uint8_t *body, size_t len, enum kind kind)
 {
     static uint8_t buffer[sizeof(struct record) + PQB_CLIENT_BODY_MAX];
     struct record r = {.len = (uint32_t)len,
                        .cursor = app->saved.cursor,
                        .epoch = app->saved.epoch,
-                       .is_message = is_message};
+                       .kind = kind,
+                       .attempt_iseq = app->saved.attempt_iseq,
+                       .attempts = app->saved.attempts};
 
     r.crc = record_crc(&r, body);
     memcpy(buffer, &r, sizeof(r));
@@ -71,7 +84,9 @@ static int load(void *ctx, struct pqb_client_saved *out, pqb_client_pending_fn e
            read(app->fd, body, r.len) == (ssize_t)r.len && r.crc == record_crc(&r, body)) {
         app->saved.cursor = r.cursor;
         app->saved.epoch = r.epoch;
-        app->stored += r.is_message;
+        app->saved.attempt_iseq = r.attempt_iseq;
+        app->saved.attempts = r.attempts;
+        app->stored += r.kind != KIND_STATE;
         good += (off_t)(sizeof(r) + r.len);
     }
     if (ftruncate(app->fd, good) != 0)
@@ -99,7 +114,7 @@ static int set_epoch(void *ctx, uint32_t epoch)
     struct app *app = ctx;
 
     app->saved.epoch = epoch;
-    return append(app, NULL, 0, false);
+    return append(app, NULL, 0, KIND_STATE);
 }
 
 static int deliver(void *ctx, const struct pqb_client_message *message, uint64_t cursor)
@@ -109,8 +124,11 @@ static int deliver(void *ctx, const struct pqb_client_message *message, uint64_t
 
     app->saved.cursor = cursor;
     if (message == NULL)
-        return append(app, NULL, 0, false);
-    err = append(app, message->body, message->len, true);
+        return append(app, NULL, 0, KIND_STATE);
+    if (app->poison != NULL && strlen(app->poison) == message->len &&
+        memcmp(app->poison, message->body, message->len) == 0)
+        (void)raise(SIGKILL);
+    err = append(app, message->body, message->len, KIND_MESSAGE);
     if (err != PQB_CLIENT_OK)
         return err;
     app->stored++;
@@ -125,6 +143,36 @@ static int sync_file(void *ctx)
     const struct app *app = ctx;
 
     return fdatasync(app->fd) == 0 ? PQB_CLIENT_OK : PQB_CLIENT_ERR_IO;
+}
+
+static int attempt(void *ctx, uint64_t iseq, uint32_t attempts)
+{
+    struct app *app = ctx;
+    int err;
+
+    app->saved.attempt_iseq = iseq;
+    app->saved.attempts = attempts;
+    err = append(app, NULL, 0, KIND_STATE);
+    return err == PQB_CLIENT_OK ? sync_file(app) : err;
+}
+
+// Cursor and letter are one record, so `deliver`, which follows, has nothing to add.
+static int dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    struct app *app = ctx;
+    int err;
+
+    app->saved.cursor = letter->iseq;
+    err = append(app, letter->body, letter->len, KIND_DEAD_LETTER);
+    app->stored += err == PQB_CLIENT_OK;
+    return err == PQB_CLIENT_OK ? sync_file(app) : err;
+}
+
+static void on_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    (void)ctx;
+    printf("dead_letter from=%s size=%zu attempts=%u\n", letter->from, letter->len,
+           (unsigned)letter->attempts);
 }
 
 static int run(struct app *app, struct pqb_client *client, const char *server, unsigned long count)
@@ -154,13 +202,22 @@ static int run(struct app *app, struct pqb_client *client, const char *server, u
 int main(int argc, char **argv)
 {
     struct app app = {0};
-    struct pqb_client_store store = {&app, load, put, drop, set_epoch, deliver, sync_file};
+    struct pqb_client_store store = {.ctx = &app,
+                                     .load = load,
+                                     .put = put,
+                                     .drop = drop,
+                                     .set_epoch = set_epoch,
+                                     .deliver = deliver,
+                                     .sync = sync_file,
+                                     .attempt = attempt,
+                                     .dead_letter = dead_letter};
     struct pqb_client_config config;
     struct pqb_client *client;
     int status;
 
     if (argc < 6) {
-        fprintf(stderr, "usage: pull_app HOST:PORT USER DEVICE FILE COUNT [KILL_AFTER]\n");
+        fprintf(stderr,
+                "usage: pull_app HOST:PORT USER DEVICE FILE COUNT [KILL_AFTER [POISON LIMIT]]\n");
         return 2;
     }
     app.fd = open(argv[4], O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -169,6 +226,11 @@ int main(int argc, char **argv)
     config.user = argv[2];
     config.device = argv[3];
     config.store = &store;
+    config.callbacks.on_dead_letter = on_dead_letter;
+    if (argc > 8) {
+        app.poison = argv[7];
+        config.poison_limit = (uint32_t)strtoul(argv[8], NULL, 10);
+    }
     if (app.fd < 0 || pqb_client_udp_random(config.seed, sizeof(config.seed)) != PQB_CLIENT_OK ||
         pqb_client_create(&client, &config, pqb_client_udp_now()) != PQB_CLIENT_OK) {
         fprintf(stderr, "pull_app: cannot start: %s\n", strerror(errno));

@@ -42,6 +42,11 @@ static int on_message(void *ctx, const struct pqb_client_message *m, uint64_t cu
     struct fake *f = ctx;
 
     assert_int_equal(cursor, m->iseq);
+    if (f->dies_at != 0 && m->iseq >= f->dies_at) {
+        if (m->iseq == f->dies_at && f->at_death == NULL)
+            assert_int_equal(pqb_client_store_memory_copy(f->store, &f->at_death), 0);
+        return 1;
+    }
     if (f->refuse_messages > 0) {
         f->refuse_messages--;
         return 1;
@@ -70,6 +75,17 @@ static void on_backlog(void *ctx, uint64_t count)
     note(ctx, FAKE_BACKLOG)->id = count;
 }
 
+static void on_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    struct fake_event *e = note(ctx, FAKE_DEAD_LETTER);
+
+    assert_null(letter->body);
+    e->id = letter->iseq;
+    e->a = letter->attempts;
+    e->len = letter->len;
+    strcpy(e->from, letter->from);
+}
+
 // --------------------------------------------------------------------------------- life
 
 static void create_client(struct fake *f, const struct pqb_client_config *base)
@@ -87,7 +103,8 @@ static void create_client(struct fake *f, const struct pqb_client_config *base)
                                                      .on_receipt = on_receipt,
                                                      .on_message = on_message,
                                                      .on_gap = on_gap,
-                                                     .on_backlog = on_backlog};
+                                                     .on_backlog = on_backlog,
+                                                     .on_dead_letter = on_dead_letter};
     config.seed[0] = 42;
     assert_int_equal(pqb_client_create(&f->c, &config, f->now), 0);
 }
@@ -115,6 +132,16 @@ void fake_stop(struct fake *f, bool keep_store)
 void fake_restart(struct fake *f)
 {
     pqb_client_destroy(f->c);
+    create_client(f, NULL);
+}
+
+void fake_restart_after_death(struct fake *f)
+{
+    assert_non_null(f->at_death);
+    pqb_client_destroy(f->c);
+    pqb_client_store_memory_destroy(f->store);
+    f->store = f->at_death;
+    f->at_death = NULL;
     create_client(f, NULL);
 }
 

@@ -21,13 +21,14 @@ enum fake_event_type {
     FAKE_RECEIPT,
     FAKE_MESSAGE,
     FAKE_GAP,
-    FAKE_BACKLOG
+    FAKE_BACKLOG,
+    FAKE_DEAD_LETTER
 };
 
 struct fake_event {
     enum fake_event_type type;
-    uint64_t id, to; // receipt: id; message: iseq; gap: from, to; backlog: count
-    unsigned a, b;   // state, reason; receipt, refusal; gap reason
+    uint64_t id, to; // receipt: id; message, dead letter: iseq; gap: from, to; backlog: count
+    unsigned a, b;   // state, reason; receipt, refusal; gap reason; attempts
     size_t len;      // of the body
     char text[64];   // first bytes of the body
     char from[65];
@@ -50,6 +51,8 @@ struct fake {
     size_t event_count;
     int refuse_messages; // so many messages are answered "not now"
     bool is_deaf;        // the test's application takes nothing while set
+    uint64_t dies_at;    // the application dies when it is handed this iseq; 0: it does not
+    struct pqb_client_store *at_death; // what its store then was
 };
 
 // A client of user alice, device phone, over `store` (NULL: a new memory store that the fake owns).
@@ -59,6 +62,9 @@ void fake_stop(struct fake *f, bool keep_store);
 
 // The client dies and comes back over the same store.
 void fake_restart(struct fake *f);
+
+// The client that died in on_message (dies_at) comes back over the store as it was then.
+void fake_restart_after_death(struct fake *f);
 
 // Moves time to `now`, runs the client's timeouts, and catches what it sends.
 void fake_run_until(struct fake *f, uint64_t now);

@@ -333,6 +333,12 @@ static void it_agrees_with_the_memory_store(void **state)
 
             assert_int_equal(file->set_epoch(file->ctx, epoch), 0);
             assert_int_equal(memory->set_epoch(memory->ctx, epoch), 0);
+        } else if (dice < 95) {
+            const uint64_t iseq = cursor + pqb_rng_below(&rng, 3);
+            const uint32_t attempts = (uint32_t)pqb_rng_below(&rng, 6);
+
+            assert_int_equal(file->attempt(file->ctx, iseq, attempts), 0);
+            assert_int_equal(memory->attempt(memory->ctx, iseq, attempts), 0);
         } else {
             pqb_client_store_file_close(file);
             file = open_store();
@@ -343,9 +349,145 @@ static void it_agrees_with_the_memory_store(void **state)
         assert_int_equal(a.saved.epoch, b.saved.epoch);
         assert_int_equal(a.saved.next_seq, b.saved.next_seq);
         assert_int_equal(a.saved.cursor, b.saved.cursor);
+        assert_int_equal(a.saved.attempt_iseq, b.saved.attempt_iseq);
+        assert_int_equal(a.saved.attempts, b.saved.attempts);
     }
     pqb_client_store_file_close(file);
     pqb_client_store_memory_destroy(memory);
+}
+
+// ---------------------------------------------------------------------------------- dead letters
+
+struct letters {
+    size_t count;
+    uint64_t iseqs[PQB_CLIENT_DEAD_LETTERS_MAX + 1];
+    struct pqb_client_dead_letter last; // texts are not kept
+    char text[200];                     // from device body of the last, if short
+};
+
+static bool note_letter(void *arg, const struct pqb_client_dead_letter *letter)
+{
+    struct letters *l = arg;
+
+    assert_true(l->count < PQB_CLIENT_DEAD_LETTERS_MAX + 1);
+    l->iseqs[l->count++] = letter->iseq;
+    l->last = *letter;
+    if (letter->len < 100)
+        (void)snprintf(l->text, sizeof(l->text), "%s %s %.*s", letter->from, letter->device,
+                       (int)letter->len, (const char *)letter->body);
+    return true;
+}
+
+static struct letters letters(int expected)
+{
+    struct letters l = {0};
+
+    assert_int_equal(pqb_client_dead_letters_read(path, note_letter, &l), expected);
+    return l;
+}
+
+static void put_letter(struct pqb_client_store *s, uint64_t iseq, const void *body, size_t len)
+{
+    const struct pqb_client_dead_letter letter = {.iseq = iseq,
+                                                  .time_ms = 1234567890123,
+                                                  .from = "bob",
+                                                  .device = "pc",
+                                                  .body = body,
+                                                  .len = len,
+                                                  .attempts = 5,
+                                                  .kind = 7};
+
+    assert_int_equal(s->dead_letter(s->ctx, &letter), 0);
+}
+
+static void a_dead_letter_is_read_again_while_the_store_is_open(void **state)
+{
+    struct letters l = letters(PQB_CLIENT_ERR_NOT_FOUND);
+    struct pqb_client_store *s = open_store();
+
+    (void)state;
+    l = letters(0);
+    assert_int_equal(l.count, 0);
+    put_letter(s, UINT64_C(0x100000000000005), "drink me", 8);
+    put_letter(s, 4, NULL, 0);
+    put_letter(s, UINT64_C(0x100000000000005), "eat me", 6); // replaces
+    l = letters(0);
+    assert_int_equal(l.count, 2);
+    assert_int_equal(l.iseqs[0], 4);
+    assert_int_equal(l.iseqs[1], UINT64_C(0x100000000000005));
+    assert_string_equal(l.text, "bob pc eat me");
+    assert_int_equal(l.last.time_ms, 1234567890123);
+    assert_int_equal(l.last.attempts, 5);
+    assert_int_equal(l.last.kind, 7);
+    pqb_client_store_file_close(s);
+}
+
+static void the_oldest_dead_letters_go_beyond_256_or_4_mib(void **state)
+{
+    struct pqb_client_store *s = open_store();
+    uint8_t *body = calloc(1, PQB_CLIENT_BODY_MAX);
+    struct letters l;
+
+    (void)state;
+    assert_non_null(body);
+    for (uint64_t iseq = 1; iseq <= PQB_CLIENT_DEAD_LETTERS_MAX; iseq++)
+        put_letter(s, iseq, body, 10);
+    assert_int_equal(letters(0).count, PQB_CLIENT_DEAD_LETTERS_MAX);
+    put_letter(s, 1000, body, 10);
+    l = letters(0);
+    assert_int_equal(l.count, PQB_CLIENT_DEAD_LETTERS_MAX);
+    assert_int_equal(l.iseqs[0], 2);
+    // 63 of the largest are below 4 MiB, 64 with their headers above.
+    for (uint64_t iseq = 2001; iseq <= 2064; iseq++)
+        put_letter(s, iseq, body, PQB_CLIENT_BODY_MAX);
+    l = letters(0);
+    assert_int_equal(l.count, 63);
+    assert_int_equal(l.iseqs[0], 2002);
+    free(body);
+    pqb_client_store_file_close(s);
+}
+
+static void a_damaged_dead_letter_is_told_and_the_others_are_shown(void **state)
+{
+    struct pqb_client_store *s = open_store();
+    char name[320];
+
+    (void)state;
+    for (uint64_t iseq = 1; iseq <= 3; iseq++)
+        put_letter(s, iseq, "drink me", 8);
+    (void)snprintf(name, sizeof(name), "%s/dead/0000000000000002", path);
+    const int fd = open(name, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "!", 1, 40), 1);
+    (void)close(fd);
+    const struct letters l = letters(PQB_CLIENT_ERR_CORRUPT);
+    assert_int_equal(l.count, 2);
+    assert_int_equal(l.iseqs[1], 3);
+    pqb_client_store_file_close(s);
+}
+
+static void a_note_survives_the_process_and_a_rewrite_of_the_log(void **state)
+{
+    struct pqb_client_store *s = open_store();
+    off_t before;
+
+    (void)state;
+    assert_int_equal(s->deliver(s->ctx, NULL, 8), 0);
+    assert_int_equal(s->attempt(s->ctx, 9, 3), 0);
+    pqb_client_store_file_close(s);
+    s = open_store();
+    assert_int_equal(contents_of(s).saved.attempt_iseq, 9);
+    assert_int_equal(contents_of(s).saved.attempts, 3);
+    do {
+        before = log_len();
+        assert_int_equal(s->drop(s->ctx, 1), 0);
+    } while (log_len() > before);
+    pqb_client_store_file_close(s);
+    s = open_store();
+    assert_int_equal(contents_of(s).saved.attempt_iseq, 9);
+    assert_int_equal(contents_of(s).saved.attempts, 3);
+    assert_int_equal(contents_of(s).saved.cursor, 8);
+    pqb_client_store_file_close(s);
 }
 
 static void a_copy_of_a_memory_store_lives_its_own_life(void **state)
@@ -380,6 +522,10 @@ int main(void)
         CASE(a_rewrite_that_was_interrupted_changes_nothing),
         CASE(the_largest_message_is_kept),
         CASE(it_agrees_with_the_memory_store),
+        CASE(a_note_survives_the_process_and_a_rewrite_of_the_log),
+        CASE(a_dead_letter_is_read_again_while_the_store_is_open),
+        CASE(the_oldest_dead_letters_go_beyond_256_or_4_mib),
+        CASE(a_damaged_dead_letter_is_told_and_the_others_are_shown),
         CASE(a_copy_of_a_memory_store_lives_its_own_life),
     };
 

@@ -88,6 +88,12 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
         printf("-- %" PRIu64 " messages are gone (expired or damaged)\n", to - from + 1);
 }
 
+static void on_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    (void)ctx;
+    tell_dead_letter(COMMAND, letter);
+}
+
 static bool send_line(struct chat *c, const char *line, size_t len)
 {
     uint64_t id;
@@ -159,7 +165,7 @@ int pqb_chat(int argc, char **argv)
 {
     static struct lines in;
     struct chat c = {0};
-    struct link_options o = {.watch_max = WATCH_MAX};
+    struct link_options o = {.watch_max = WATCH_MAX, .poison_limit = POISON_LIMIT};
     const struct cli_option options[] = {
         LINK_OPTIONS(&o),
         {.name = "to",
@@ -178,8 +184,11 @@ int pqb_chat(int argc, char **argv)
         .options = options,
         .option_count = PQB_ARRAY_LEN(options),
     };
-    const struct pqb_client_callbacks callbacks = {
-        .on_state = on_state, .on_receipt = on_receipt, .on_message = on_message, .on_gap = on_gap};
+    const struct pqb_client_callbacks callbacks = {.on_state = on_state,
+                                                   .on_receipt = on_receipt,
+                                                   .on_message = on_message,
+                                                   .on_gap = on_gap,
+                                                   .on_dead_letter = on_dead_letter};
     size_t arg_count;
     int status;
 

@@ -12,8 +12,7 @@
 #include "common/wire/frame.h"
 #include "tools/pqb/pqb.h"
 
-#define PATH_MAX_LEN 4096
-#define QUIET_NS     (3 * PQB_NS_PER_SEC) // without an answer before the user is told
+#define QUIET_NS (3 * PQB_NS_PER_SEC) // without an answer before the user is told
 
 static volatile sig_atomic_t is_interrupted;
 
@@ -52,7 +51,7 @@ static void append_name(char *path, size_t size, const char *name)
 }
 
 // $XDG_STATE_HOME/paquebot/USER.DEVICE, or under ~/.local/state. false: neither is known.
-static bool default_state(const struct link_options *o, char *path, size_t size)
+static bool default_state(const char *user, const char *device, char *path, size_t size)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     int len;
@@ -65,9 +64,9 @@ static bool default_state(const struct link_options *o, char *path, size_t size)
         return false;
     if (len < 0 || (size_t)len + 3 * (PQB_USER_MAX + PQB_DEVICE_MAX) + 2 > size)
         return false;
-    append_name(path, size, o->user);
+    append_name(path, size, user);
     memcpy(path + strlen(path), ".", 2);
-    append_name(path, size, o->device);
+    append_name(path, size, device);
     return true;
 }
 
@@ -79,7 +78,7 @@ static int complain(const struct link *l, int status, const char *what, const ch
 
 static int complain_of_store(const struct link *l, int err, const char *path)
 {
-    char what[PATH_MAX_LEN + 128];
+    char what[LINK_PATH_MAX + 128];
 
     switch (err) {
     case PQB_CLIENT_ERR_LOCKED:
@@ -98,18 +97,26 @@ static int complain_of_store(const struct link *l, int err, const char *path)
     }
 }
 
+int link_state_path(const char *command, const char *state, const char *user, const char *device,
+                    char path[LINK_PATH_MAX])
+{
+    if (state != NULL && strlen(state) < LINK_PATH_MAX)
+        memcpy(path, state, strlen(state) + 1);
+    else if (state != NULL)
+        return cli_wrong(command, "--state is too long", "Name a shorter path.");
+    else if (!default_state(user, device, path, LINK_PATH_MAX))
+        return cli_wrong(command, "there is no place for the state",
+                         "Name one with --state DIR, or set XDG_STATE_HOME or HOME.");
+    return CLI_EXIT_DONE;
+}
+
 static int open_store(struct link *l, const struct link_options *o)
 {
-    char path[PATH_MAX_LEN];
-    int err;
+    char path[LINK_PATH_MAX];
+    int err = link_state_path(l->command, o->state, o->user, o->device, path);
 
-    if (o->state != NULL) {
-        err = pqb_client_store_file_open(&l->store, o->state);
-        return err == 0 ? CLI_EXIT_DONE : complain_of_store(l, err, o->state);
-    }
-    if (!default_state(o, path, sizeof(path)))
-        return complain(l, CLI_EXIT_USAGE, "there is no place for the state",
-                        "Name one with --state DIR, or set XDG_STATE_HOME or HOME.");
+    if (err != CLI_EXIT_DONE)
+        return err;
     err = pqb_client_store_file_open(&l->store, path);
     return err == 0 ? CLI_EXIT_DONE : complain_of_store(l, err, path);
 }
@@ -141,6 +148,7 @@ static int open_client(struct link *l, const struct link_options *o,
     config.callbacks = *callbacks;
     config.ctx = ctx;
     config.watch_max = o->watch_max;
+    config.poison_limit = o->poison_limit;
     err = pqb_client_udp_random(config.seed, sizeof(config.seed));
     if (err == 0)
         err = pqb_client_create(&l->c, &config, l->started);
@@ -316,6 +324,55 @@ void tell_gap(const char *command, uint64_t from, uint64_t to, unsigned gap)
                                               : "expired");
         return;
     }
+}
+
+static bool is_text(const uint8_t *body, size_t len)
+{
+    const char *text = (const char *)body;
+
+    for (size_t i = 0; i < len;) {
+        const size_t n = body[i] < 0x80 ? 1 : printable_len(text + i, len - i);
+
+        if (n == 0)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static char text[(PQB_CLIENT_BODY_MAX + 2) / 3 * 4];
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i += 3) {
+        const bool has_second = i + 1 < len, has_third = i + 2 < len;
+        const uint32_t second = has_second ? body[i + 1] : 0, third = has_third ? body[i + 2] : 0;
+        const uint32_t bits = (uint32_t)body[i] << 16 | second << 8 | third;
+
+        text[n++] = digits[bits >> 18];
+        text[n++] = digits[bits >> 12 & 63];
+        text[n++] = (char)(has_second ? digits[bits >> 6 & 63] : '=');
+        text[n++] = (char)(has_third ? digits[bits & 63] : '=');
+    }
+    pqb_json_text_n(j, "body_b64", text, n);
+}
+
+void json_body(struct pqb_json *j, const uint8_t *body, size_t len)
+{
+    if (is_text(body, len))
+        pqb_json_text_n(j, "body", (const char *)body, len);
+    else
+        add_base64(j, body, len);
+}
+
+void tell_dead_letter(const char *command, const struct pqb_client_dead_letter *letter)
+{
+    fprintf(stderr,
+            "%s: message %" PRIu64 " from %s (%zu bytes) is put aside: %" PRIu32
+            " runs died over it\n'pqb dead-letters' shows it.\n",
+            command, letter->iseq, letter->from, letter->len, letter->attempts);
 }
 
 // --------------------------------------------------------------------------------------- lines

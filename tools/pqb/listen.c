@@ -8,8 +8,7 @@
 #include "common/wire/frame.h"
 #include "tools/pqb/pqb.h"
 
-#define COMMAND        "pqb listen"
-#define LINE_MAX_BYTES (512u * 1024) // of JSON: a body of control characters grows sixfold
+#define COMMAND "pqb listen"
 
 struct listen {
     struct link link;
@@ -24,39 +23,6 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
     link_on_state(&((struct listen *)ctx)->link, state, reason);
 }
 
-static bool is_text(const uint8_t *body, size_t len)
-{
-    const char *text = (const char *)body;
-
-    for (size_t i = 0; i < len;) {
-        const size_t n = body[i] < 0x80 ? 1 : printable_len(text + i, len - i);
-
-        if (n == 0)
-            return false;
-        i += n;
-    }
-    return true;
-}
-
-static void add_base64(struct pqb_json *j, const uint8_t *body, size_t len)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    static char text[(PQB_CLIENT_BODY_MAX + 2) / 3 * 4];
-    size_t n = 0;
-
-    for (size_t i = 0; i < len; i += 3) {
-        const bool has_second = i + 1 < len, has_third = i + 2 < len;
-        const uint32_t second = has_second ? body[i + 1] : 0, third = has_third ? body[i + 2] : 0;
-        const uint32_t bits = (uint32_t)body[i] << 16 | second << 8 | third;
-
-        text[n++] = digits[bits >> 18];
-        text[n++] = digits[bits >> 12 & 63];
-        text[n++] = (char)(has_second ? digits[bits >> 6 & 63] : '=');
-        text[n++] = (char)(has_third ? digits[bits & 63] : '=');
-    }
-    pqb_json_text_n(j, "body_b64", text, n);
-}
-
 static void print_json(struct pqb_json *j, const struct pqb_client_message *m)
 {
     const char *text;
@@ -68,10 +34,7 @@ static void print_json(struct pqb_json *j, const struct pqb_client_message *m)
     pqb_json_string(j, "device", m->device);
     pqb_json_uint(j, "kind", m->kind);
     pqb_json_uint(j, "time", m->time_ms);
-    if (is_text(m->body, m->len))
-        pqb_json_text_n(j, "body", (const char *)m->body, m->len);
-    else
-        add_base64(j, m->body, m->len);
+    json_body(j, m->body, m->len);
     pqb_json_object_end(j);
     text = pqb_json_text(j);
     if (text != NULL)
@@ -110,6 +73,12 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
     tell_gap(COMMAND, from, to, gap);
 }
 
+static void on_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    (void)ctx;
+    tell_dead_letter(COMMAND, letter);
+}
+
 static int run(struct listen *l)
 {
     bool is_readable;
@@ -136,6 +105,7 @@ int pqb_listen(int argc, char **argv)
 {
     struct listen l = {0};
     struct link_options o = {0};
+    uint64_t poison_limit = POISON_LIMIT;
     const struct cli_option options[] = {
         LINK_OPTIONS(&o),
         {.name = "count",
@@ -149,6 +119,12 @@ int pqb_listen(int argc, char **argv)
          .out = &o.timeout,
          .value = "S",
          .help = "stop after so many seconds (default: never); with --count that is a failure"},
+        {.name = "poison-limit",
+         .type = CLI_NUMBER,
+         .out = &poison_limit,
+         .value = "N",
+         .help = "runs that die over a message before it is put aside; 0: never (default 5)",
+         .max = 1000000},
         {.name = "json",
          .type = CLI_FLAG,
          .out = &l.is_json,
@@ -164,8 +140,10 @@ int pqb_listen(int argc, char **argv)
         .options = options,
         .option_count = PQB_ARRAY_LEN(options),
     };
-    const struct pqb_client_callbacks callbacks = {
-        .on_state = on_state, .on_message = on_message, .on_gap = on_gap};
+    const struct pqb_client_callbacks callbacks = {.on_state = on_state,
+                                                   .on_message = on_message,
+                                                   .on_gap = on_gap,
+                                                   .on_dead_letter = on_dead_letter};
     size_t arg_count;
     int status;
 
@@ -177,7 +155,8 @@ int pqb_listen(int argc, char **argv)
     case CLI_GO:
         break;
     }
-    pqb_json_init(&l.json, LINE_MAX_BYTES);
+    o.poison_limit = (uint32_t)poison_limit;
+    pqb_json_init(&l.json, JSON_LINE_MAX);
     status = link_open(&l.link, COMMAND, &o, &callbacks, &l);
     if (status == CLI_EXIT_DONE)
         status = run(&l);

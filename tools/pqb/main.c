@@ -12,6 +12,7 @@ static const struct {
     {"send", pqb_send, "send one message, or one a line of standard input"},
     {"listen", pqb_listen, "print the messages that come"},
     {"chat", pqb_chat, "talk to somebody on a terminal"},
+    {"dead-letters", pqb_dead_letters, "show the messages that were put aside"},
 };
 
 static void print_help(void)
@@ -19,7 +20,7 @@ static void print_help(void)
     printf("Usage: pqb COMMAND [--option VALUE]...\n\n"
            "A client of a Paquebot gateway.\n\nCommands:\n");
     for (size_t i = 0; i < PQB_ARRAY_LEN(commands); i++)
-        printf("  %-8s %s\n", commands[i].name, commands[i].help);
+        printf("  %-12s %s\n", commands[i].name, commands[i].help);
     printf("\n'pqb COMMAND --help' lists a command's options.\n\n"
            "Exit status: 0 done; 1 refused, out of time or no gateway; 2 wrong use.\n");
 }

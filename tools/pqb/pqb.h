@@ -5,18 +5,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/json.h"
 #include "common/client/paquebot.h"
 #include "tools/cli/cli.h"
 
 int pqb_send(int argc, char **argv);
 int pqb_listen(int argc, char **argv);
 int pqb_chat(int argc, char **argv);
+int pqb_dead_letters(int argc, char **argv);
 
-// What every command is told; filled by its options, but for the last.
+#define POISON_LIMIT  5             // runs that die over a message before it is put aside
+#define JSON_LINE_MAX (512u * 1024) // a body of control characters grows sixfold
+#define LINK_PATH_MAX 4096          // of a state directory
+
+// What every command is told; filled by its options, but for the last two.
 struct link_options {
     const char *server, *user, *device, *token, *state;
     pqb_duration timeout; // 0: none
     uint32_t watch_max;   // messages whose delivery is waited for
+    uint32_t poison_limit;
 };
 
 // The options above, for a command's table.
@@ -69,6 +76,11 @@ int link_open(struct link *l, const char *command, const struct link_options *op
               const struct pqb_client_callbacks *callbacks, void *ctx);
 void link_close(struct link *l); // logs out; fine after a failed open
 
+// Where the state of a device is: `state`, or the default place. CLI_EXIT_DONE, or the exit status
+// after telling what is wrong.
+int link_state_path(const char *command, const char *state, const char *user, const char *device,
+                    char path[LINK_PATH_MAX]);
+
 void link_on_state(struct link *l, enum pqb_client_state state, enum pqb_client_reason reason);
 
 // One turn: waits for a datagram, a deadline, a signal, or for `fd` (-1: none) to become readable,
@@ -90,6 +102,12 @@ void tell_refusal(const char *command, uint64_t number, unsigned refusal);
 
 // Tells on stderr which positions of the inbox hold no message any more, and why.
 void tell_gap(const char *command, uint64_t from, uint64_t to, unsigned gap);
+
+// Tells on stderr that a message was put aside.
+void tell_dead_letter(const char *command, const struct pqb_client_dead_letter *letter);
+
+// Member "body" when it is text, else "body_b64".
+void json_body(struct pqb_json *j, const uint8_t *body, size_t len);
 
 // Lines of a file descriptor, read as they come. A line is at most PQB_CLIENT_BODY_MAX bytes.
 struct lines {
