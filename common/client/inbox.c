@@ -456,12 +456,12 @@ static void fill_ranges(const struct pqb_inbox *in, struct pqb_ranges *out)
     out->count = 0;
     PQB_LIST_FOREACH (it, &in->buffer) {
         const struct pqb_inmsg *m = PQB_CONTAINER_OF(it, struct pqb_inmsg, link);
-        const uint64_t first = PQB_MAX(m->first, in->cursor + 1);
 
-        if (m->last < first)
+        if (m->last <= in->cursor)
             continue;
+        const uint64_t first = PQB_MAX(m->first, in->cursor + 1);
         struct pqb_range *previous = out->count > 0 ? &out->at[out->count - 1] : NULL;
-        if (previous != NULL && first <= previous->last + 1) {
+        if (previous != NULL && first - 1 <= previous->last) { // a gap may end at the last number
             previous->last = PQB_MAX(previous->last, m->last);
             continue;
         }

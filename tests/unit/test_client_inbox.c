@@ -248,6 +248,27 @@ static void a_gap_leads_into_a_new_generation(void **state)
     assert_int_equal(pqb_client_get_cursor(f.c), first);
 }
 
+// A gateway that says so is broken, but it is not for the client to fall over.
+static void a_gap_up_to_the_last_position_of_all_is_acknowledged(void **state)
+{
+    const struct pqb_frame gap = {
+        .type = PQB_FRAME_GAP_N, .gap_n = {.from = 3, .to = UINT64_MAX, .reason = PQB_GAP_EXPIRED}};
+
+    (void)state;
+    fake_login(&f);
+    fake_send(&f, &gap, 1);
+    arrive(5);
+    fake_advance(&f, FAKE_SECOND);
+    const struct pqb_ranges *r = &fake_last(&f, PQB_FRAME_ACK_R)->ack_r.received;
+    assert_int_equal(r->count, 1);
+    assert_int_equal(r->at[0].first, 3);
+    assert_int_equal(r->at[0].last, UINT64_MAX);
+    arrive(1);
+    arrive(2);
+    fake_advance(&f, FAKE_SECOND);
+    assert_int_equal(pqb_client_get_cursor(f.c), UINT64_MAX);
+}
+
 static void the_cursor_survives_a_restart(void **state)
 {
     (void)state;
@@ -468,6 +489,7 @@ int main(void)
         CASE(resume_asks_at_once),
         CASE(a_gap_is_stepped_over_in_its_turn),
         CASE(a_gap_leads_into_a_new_generation),
+        CASE(a_gap_up_to_the_last_position_of_all_is_acknowledged),
         CASE(the_cursor_survives_a_restart),
         CASE(a_new_device_starts_where_the_gateway_says),
         CASE(an_older_state_is_told_what_it_missed),
