@@ -190,6 +190,18 @@ int pqb_outbox_send_ephemeral(struct pqb_client *c, const struct pqb_client_pend
     return PQB_OK;
 }
 
+// Before the message is resolved. false: the store kept it, and so must the queue, or the next low
+// that is told would leave behind what comes back with the next start.
+static bool drop_stored(struct pqb_client *c, const struct pqb_outmsg *m)
+{
+    if (c->store->drop(c->store->ctx, m->seq) != PQB_OK) {
+        pqb_client_end(c, PQB_REASON_STORE);
+        return false;
+    }
+    c->outbox.is_drop_pending = true;
+    return true;
+}
+
 // Takes the message out of everything and frees it. Whoever follows it in its conversation now
 // follows what it followed.
 static void resolve(struct pqb_client *c, struct pqb_outmsg *m, pqb_tstamp now)
@@ -219,9 +231,6 @@ static void resolve(struct pqb_client *c, struct pqb_outmsg *m, pqb_tstamp now)
     pqb_list_unlink(&m->link);
     o->count--;
     o->bytes -= m->len;
-    if (c->store->drop(c->store->ctx, m->seq) != PQB_OK)
-        pqb_client_end(c, PQB_REASON_STORE);
-    o->is_drop_pending = true;
     free(m);
 }
 
@@ -239,7 +248,7 @@ static void on_truth(struct pqb_client *c, const struct pqb_frame_msg_a *f, pqb_
     struct pqb_outmsg *m = pqb_outbox_find(c, f->seq);
 
     // What was not sent in this epoch can't have an answer.
-    if (m == NULL || m->is_fresh || f->state == PQB_STATE_UNKNOWN)
+    if (m == NULL || m->is_fresh || f->state == PQB_STATE_UNKNOWN || !drop_stored(c, m))
         return;
     if (f->state < PQB_STATE_DELIVERED && f->has_receipt)
         pqb_watch_add(c, m, f, now);
@@ -305,6 +314,8 @@ void pqb_outbox_on_nack(struct pqb_client *c, const struct pqb_frame_nack *f, pq
     } else if (f->reason == PQB_NACK_EPOCH) {
         pqb_client_end(c, PQB_REASON_EPOCH); // the next RESP tells which epoch is the right one
     } else if (pqb_nack_reason_is_final(f->reason)) {
+        if (!drop_stored(c, m))
+            return;
         resolve(c, m, now);
         tell(c, f->ref, PQB_RECEIPT_REFUSED, f->reason);
     } else {
@@ -319,6 +330,8 @@ int pqb_outbox_abandon(struct pqb_client *c, uint64_t seq)
     if (m == NULL)
         return PQB_ERR_NOT_FOUND;
     if (m->is_fresh) { // nobody has seen its seq, nor will: the drop is durable before it is told
+        if (!drop_stored(c, m))
+            return PQB_OK;
         resolve(c, m, c->now);
         if (!pqb_client_sync(c))
             return PQB_OK;
@@ -348,6 +361,8 @@ void pqb_outbox_on_rollback(struct pqb_client *c)
         struct pqb_outmsg *m = outmsg_of(o->queue.next);
 
         tell(c, m->seq, PQB_RECEIPT_UNCERTAIN, 0);
+        if (!drop_stored(c, m))
+            return;
         resolve(c, m, c->now);
     }
     // The receipts of accepted messages open only in the epoch they were given in.

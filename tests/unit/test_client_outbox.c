@@ -213,6 +213,33 @@ static void a_final_nack_is_told_and_a_late_one_ignored(void **state)
     assert_int_equal(f.event_count, 0);
 }
 
+static int refuse_drop(void *ctx, uint64_t seq)
+{
+    (void)ctx, (void)seq;
+    return PQB_CLIENT_ERR_NO_SPACE;
+}
+
+// What the store keeps comes back with the next start; a low above it would be a rollback then.
+static void what_the_store_will_not_drop_stays_queued_and_low(void **state)
+{
+    (void)state;
+    fake_login(&f);
+    const uint64_t id = send_to("bob", "hello");
+    fake_pump(&f);
+    int (*const drop)(void *ctx, uint64_t seq) = f.store->drop;
+    f.store->drop = refuse_drop;
+    answer(fake_msg_a(id, PQB_STATE_ACCEPTED));
+    assert_int_equal(pqb_client_get_state(f.c), PQB_CLIENT_FAILED);
+    assert_int_equal(fake_event_count(&f, FAKE_RECEIPT), 0);
+    f.store->drop = drop;
+    fake_login(&f);
+    assert_int_equal(f.init.low, id);
+    fake_pump(&f);
+    assert_int_equal(fake_last(&f, PQB_FRAME_MSG_R)->msg_r.seq, id);
+    answer(fake_msg_a(id, PQB_STATE_ACCEPTED));
+    expect_receipt(id, PQB_RECEIPT_ACCEPTED);
+}
+
 static void a_transient_nack_is_retried_after_its_time(void **state)
 {
     (void)state;
@@ -490,6 +517,7 @@ int main(void)
         CASE(a_full_queue_is_an_error),
         CASE(wrong_arguments_are_refused),
         CASE(a_final_nack_is_told_and_a_late_one_ignored),
+        CASE(what_the_store_will_not_drop_stays_queued_and_low),
         CASE(a_transient_nack_is_retried_after_its_time),
         CASE(what_overtook_its_leader_goes_again_right_behind_it),
         CASE(the_first_of_the_queue_goes_again_once_a_later_datagram_arrived),
