@@ -27,6 +27,7 @@
 #include "common/client/dead_letters.h"
 #include "common/client/paquebot.h"
 #include "common/wire/cursor.h"
+#include "common/wire/frame.h"
 #include "common/wire/limits.h"
 
 #define MAGIC         0x50514c31u // "PQL1"
@@ -255,7 +256,7 @@ static int decode_put(const struct record *r, char *to, struct pqb_client_pendin
     out->kind = pqb_rcur_u16(&in);
     const uint16_t to_len = pqb_rcur_u16(&in);
     const uint8_t *name = pqb_rcur_bytes(&in, to_len);
-    if (in.is_bad || to_len > PQB_USER_MAX)
+    if (in.is_bad || !pqb_name_is_valid((const char *)name, to_len, PQB_USER_MAX))
         return PQB_ERR_CORRUPT;
     memcpy(to, name, to_len);
     to[to_len] = '\0';
@@ -265,13 +266,25 @@ static int decode_put(const struct record *r, char *to, struct pqb_client_pendin
     return PQB_OK;
 }
 
-static int replay_record(struct file_store *f, const struct record *r, uint64_t offset)
+// A queue goes up, whatever was written between: everything that walks it relies on that.
+static int replay_put(struct file_store *f, const struct record *r, uint64_t offset)
 {
     struct pqb_client_pending pending;
-    struct pqb_reader_cursor in;
     char to[PQB_USER_MAX + 1];
+    const int err = decode_put(r, to, &pending);
+    const uint64_t above = pqb_list_is_empty(&f->places) ? 0 : place_of(f->places.prev)->seq;
+
+    if (err != PQB_OK)
+        return err;
+    if (pending.seq <= above || pending.seq == UINT64_MAX || pending.len > PQB_BODY_MAX)
+        return PQB_ERR_CORRUPT;
+    return add_place(f, pending.seq, offset, r->len);
+}
+
+static int replay_record(struct file_store *f, const struct record *r, uint64_t offset)
+{
+    struct pqb_reader_cursor in;
     uint64_t next_seq;
-    int err;
 
     pqb_rcur_init(&in, r->payload, r->payload_len);
     switch (r->type) {
@@ -282,8 +295,7 @@ static int replay_record(struct file_store *f, const struct record *r, uint64_t 
         f->saved.cursor = pqb_rcur_u64(&in);
         break;
     case RECORD_PUT:
-        err = decode_put(r, to, &pending);
-        return err == PQB_OK ? add_place(f, pending.seq, offset, r->len) : err;
+        return replay_put(f, r, offset);
     case RECORD_DROP:
         remove_place(f, pqb_rcur_u64(&in));
         break;

@@ -121,6 +121,40 @@ static void a_new_directory_is_empty(void **state)
     pqb_client_store_file_close(s);
 }
 
+static void swap_halves(uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len / 2; i++) {
+        const uint8_t kept = bytes[i];
+
+        bytes[i] = bytes[len / 2 + i];
+        bytes[len / 2 + i] = kept;
+    }
+}
+
+// Each record checks for itself; whoever walks the queue relies on its order.
+static void a_queue_that_does_not_go_up_is_damage(void **state)
+{
+    struct pqb_client_store *s = open_store();
+    uint8_t log[512];
+
+    (void)state;
+    assert_int_equal(put(s, 1), 0);
+    assert_int_equal(put(s, 2), 0);
+    pqb_client_store_file_close(s);
+    const int fd = open(log_path, O_RDWR);
+    const ssize_t len = pread(fd, log, sizeof(log), 0);
+    assert_true(len > 0 && len % 2 == 0);
+    swap_halves(log, (size_t)len);
+    assert_int_equal(pwrite(fd, log, (size_t)len, 0), len);
+    assert_int_equal(pqb_client_store_file_open(&s, path), PQB_CLIENT_ERR_CORRUPT);
+    swap_halves(log, (size_t)len);
+    assert_int_equal(pwrite(fd, log, (size_t)len, 0), len);
+    (void)close(fd);
+    s = open_store();
+    assert_int_equal(contents_of(s).count, 2);
+    pqb_client_store_file_close(s);
+}
+
 static void what_was_kept_is_found_again(void **state)
 {
     struct pqb_client_store *s = open_store();
@@ -513,6 +547,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
         CASE(a_new_directory_is_empty),
+        CASE(a_queue_that_does_not_go_up_is_damage),
         CASE(what_was_kept_is_found_again),
         CASE(a_second_process_is_kept_out),
         CASE(every_cut_of_the_log_leaves_a_prefix),
