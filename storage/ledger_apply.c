@@ -138,6 +138,10 @@ static int apply_arrival(struct pqb_ledger *l, const struct pqb_journal_record *
     if (err != PQB_OK)
         return err;
     if (gseq > u->as_of) {
+        // A message tells its generation, should the record that began it be lost: it must not be
+        // begun a second time.
+        u->core.generation = PQB_MAX(u->core.generation, PQB_ISEQ_GENERATION(r->iseq));
+        l->counters.generation_max = PQB_MAX(l->counters.generation_max, u->core.generation);
         if (u->core.settled.count == 0)
             u->core.settled.tail = r->iseq;
         u->core.head = PQB_MAX(u->core.head, r->iseq);
@@ -280,7 +284,7 @@ static int apply_generation(struct pqb_ledger *l, const struct pqb_journal_recor
 
     l->counters.generation_max = PQB_MAX(l->counters.generation_max, generation);
     err = user_for(l, r->uid, gseq, &u);
-    if (err != PQB_OK || u == NULL)
+    if (err != PQB_OK || u == NULL || r->iseq <= u->core.head) // positions never go back
         return err;
     err = pqb_ledger_user_touch(l, u);
     if (err != PQB_OK)

@@ -203,7 +203,8 @@ bool pqb_decision_may_add_user(const struct pqb_ledger *l)
 
 int pqb_decision_generation_begin(struct pqb_decision *d, struct pqb_ledger_user *u)
 {
-    const uint32_t generation = generation_next(d->l, u->core.generation, d->turn);
+    const uint32_t old = PQB_MAX(u->core.generation, PQB_ISEQ_GENERATION(u->core.head));
+    const uint32_t generation = generation_next(d->l, old, d->turn);
     const struct pqb_journal_record record = {
         .type = PQB_RECORD_GENERATION,
         .uid = u->uid,
@@ -212,6 +213,8 @@ int pqb_decision_generation_begin(struct pqb_decision *d, struct pqb_ledger_user
         .iseq = PQB_ISEQ_MAKE(generation, 1),
     };
 
+    if (generation > PQB_GENERATION_MAX) // nobody gets there; only a row that lies
+        return PQB_ERR_CORRUPT;
     d->l->generation_count++;
     return pqb_decision_post(d->l, &record);
 }

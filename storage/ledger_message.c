@@ -110,6 +110,13 @@ static bool is_full(const struct pqb_ledger_limits *limits, const struct pqb_led
     return s->count >= limits->inbox_messages_max || s->bytes + body_len > limits->inbox_bytes_max;
 }
 
+// The user's next position lies in its generation, and that is not an old one.
+static bool is_generation_sound(const struct pqb_ledger *l, const struct pqb_ledger_user *u)
+{
+    return u->core.generation >= l->counters.generation_floor &&
+           PQB_ISEQ_GENERATION(u->core.head + 1) == u->core.generation;
+}
+
 static int accept_message(struct pqb_decision *d, struct pqb_ledger_user *to, uint64_t low,
                           uint32_t hash)
 {
@@ -117,11 +124,11 @@ static int accept_message(struct pqb_decision *d, struct pqb_ledger_user *to, ui
     struct pqb_journal_record record = pqb_decision_record(d, PQB_RECORD_MSG);
     int err = PQB_OK;
 
-    if (to->core.generation < d->l->counters.generation_floor)
+    if (!is_generation_sound(d->l, to))
         err = pqb_decision_generation_begin(d, to);
     if (err != PQB_OK)
         return err;
-    PQB_ASSERT(PQB_ISEQ_GENERATION(to->core.head + 1) == to->core.generation);
+    PQB_ASSERT(is_generation_sound(d->l, to));
     record.uid = to->uid;
     record.uhash = to->uhash;
     record.low = low;

@@ -304,6 +304,8 @@ static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *
         r->creator_uid = pqb_rcur_u64(c);
         r->creator_devno = pqb_rcur_u32(c);
         r->name = pqb_value_get_text(c, PQB_USER_MAX);
+        if (r->generation > PQB_GENERATION_MAX)
+            c->is_bad = true;
         return;
     case PQB_RECORD_PART:
         pqb_rcur_bytes(c, pqb_rcur_left(c));

@@ -573,6 +573,48 @@ static void the_last_generation_is_never_left(void **state)
     }
 }
 
+// A new ledger from the journal, but for records of `lost`; a batch is open in it.
+static void replay_without(struct bench *b, enum pqb_record_type lost)
+{
+    struct pqb_ledger *again = new_ledger(b);
+
+    pqb_ledger_batch_commit(b->l);
+    for (size_t i = 0; i < b->journal.count; i++) {
+        struct pqb_journal_record r;
+
+        assert_int_equal(pqb_record_decode(&r, b->journal.at[i].gseq, b->journal.at[i].value,
+                                           b->journal.at[i].len),
+                         PQB_OK);
+        if (r.type != lost)
+            assert_int_equal(pqb_ledger_replay(again, &r, b->journal.at[i].gseq), PQB_OK);
+    }
+    again->counters.next_gseq = b->l->counters.next_gseq;
+    pqb_ledger_destroy(b->l);
+    b->l = again;
+    pqb_ledger_batch_begin(again);
+}
+
+// What recovery does after damage asks for a generation above all it knows of: it must know of one
+// that only its messages tell.
+static void a_generation_whose_record_is_lost_is_not_begun_again(void **state)
+{
+    struct bench *b = *state;
+    struct pqb_request *r = decide(b, numbered(b, PQB_OP_ROLLBACK, b->bob, 1));
+
+    assert_int_equal(r->result, PQB_RESULT_DONE);
+    pqb_request_destroy(r);
+    assert_int_equal(send(b, 1, 1, 0, "bob", "x"), DONE);
+    assert_int_equal(user_state(b, "bob").head, PQB_ISEQ_MAKE(MINUTES + 1, 1));
+    replay_without(b, PQB_RECORD_GENERATION);
+    assert_int_equal(b->l->counters.generation_max, MINUTES + 1);
+    b->l->counters.generation_floor = ++b->l->counters.generation_max; // as recovery does
+    assert_int_equal(send(b, 2, 1, 0, "bob", "y"), DONE);
+    assert_int_equal(user_state(b, "bob").head, PQB_ISEQ_MAKE(MINUTES + 2, 1));
+    pqb_ledger_destroy(b->l); // no replay agrees with what recovery put into meta
+    b->l = new_ledger(b);
+    b->journal.count = 0;
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -593,6 +635,7 @@ int main(void)
         CASE(stat_tells_by_receipt_and_by_window),
         CASE(a_login_raises_low_and_is_otherwise_written_only_after_a_silence),
         CASE(the_last_generation_is_never_left),
+        CASE(a_generation_whose_record_is_lost_is_not_begun_again),
     };
 #undef CASE
 
