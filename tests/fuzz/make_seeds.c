@@ -1,12 +1,19 @@
-// Writes the first corpora: samples of every datagram and frame, and what the structure check has
-// to refuse. usage: make_seeds CORPUS_FOLDER (with a folder per target inside)
+// Writes the first corpora: samples of every datagram and frame, what the structure check has to
+// refuse, records, rows and a history of them, a counters page, lines of the control socket, and a
+// client's state. usage: make_seeds CORPUS_FOLDER (with a folder per target inside)
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/check.h"
+#include "common/base/err.h"
+#include "common/wire/cursor.h"
 #include "common/wire/fields.h"
+#include "gateway/io/stats_page.h"
+#include "storage/records.h"
 #include "tests/unit/wire_samples.h"
+
+#define CRC_LEN 4
 
 static const char *corpus;
 
@@ -92,6 +99,199 @@ static void write_datagrams(struct pqb_rng *rng)
     write_seed("datagram", "reset", bytes, pqb_reset_encode(&reset, bytes));
 }
 
+// ------------------------------------------------------------------------------ what is stored
+
+static const struct pqb_text ann = {"ann", 3}, ben = {"ben", 3}, phone = {"phone", 5};
+
+// A life: two users with devices and epochs, messages, a refusal, a skip, a cursor, an end.
+static struct pqb_journal_record life[] = {
+    {.type = PQB_RECORD_USER, .uid = 1, .generation = 100},
+    {.type = PQB_RECORD_DEVICE, .uid = 1, .devno = 1, .is_new = true},
+    {.type = PQB_RECORD_EPOCH, .uid = 1, .devno = 1, .epoch = 1},
+    {.type = PQB_RECORD_USER, .uid = 2, .generation = 100, .creator_uid = 1, .creator_devno = 1},
+    {.type = PQB_RECORD_MSG,
+     .uid = 2,
+     .iseq = PQB_ISEQ_MAKE(100, 1),
+     .from_uid = 1,
+     .devno = 1,
+     .epoch = 1,
+     .seq = 1,
+     .low = 1,
+     .body_len = 5},
+    {.type = PQB_RECORD_MSG,
+     .uid = 2,
+     .iseq = PQB_ISEQ_MAKE(100, 2),
+     .from_uid = 1,
+     .devno = 1,
+     .epoch = 1,
+     .seq = 2,
+     .low = 1,
+     .body_len = 5},
+    {.type = PQB_RECORD_REFUSAL, .uid = 1, .devno = 1, .epoch = 1, .seq = 3, .nack = 16},
+    {.type = PQB_RECORD_SKIP,
+     .uid = 1,
+     .devno = 1,
+     .epoch = 1,
+     .low = 2,
+     .skipped = {.count = 1, .at = {{.seq = 5}}}},
+    {.type = PQB_RECORD_DEVICE, .uid = 2, .devno = 1, .is_new = true},
+    {.type = PQB_RECORD_CURSOR,
+     .uid = 2,
+     .devno = 1,
+     .iseq = PQB_ISEQ_MAKE(100, 1),
+     .delivered = PQB_ISEQ_MAKE(100, 1),
+     .settled = {PQB_ISEQ_MAKE(100, 1), PQB_ISEQ_MAKE(100, 2), 1, 5}},
+    {.type = PQB_RECORD_EXPIRE,
+     .uid = 2,
+     .iseq = PQB_ISEQ_MAKE(100, 2),
+     .settled = {PQB_ISEQ_MAKE(100, 2), PQB_ISEQ_MAKE(100, 3), 0, 0}},
+    {.type = PQB_RECORD_GENERATION, .uid = 2, .iseq = PQB_ISEQ_MAKE(101, 1)},
+    {.type = PQB_RECORD_FORGET,
+     .uid = 2,
+     .devno = 1,
+     .settled = {PQB_ISEQ_MAKE(100, 2), PQB_ISEQ_MAKE(101, 1), 0, 0}},
+};
+
+// {kind 1, length 2, content} of fuzz_records' histories: values without their CRC.
+static void put_item(struct pqb_writer_cursor *w, uint8_t kind, int row, const uint8_t *value,
+                     size_t len)
+{
+    pqb_wcur_u8(w, kind);
+    pqb_wcur_u16(w, (uint16_t)(len - CRC_LEN + (row >= 0)));
+    if (row >= 0)
+        pqb_wcur_u8(w, (uint8_t)row);
+    pqb_wcur_bytes(w, value + CRC_LEN, len - CRC_LEN);
+}
+
+static void write_one(uint8_t what, const char *name, const uint8_t *value, size_t len)
+{
+    uint8_t seed[PQB_DEVICE_ROW_MAX];
+
+    seed[0] = what;
+    memcpy(seed + 1, value + CRC_LEN, len - CRC_LEN);
+    write_seed("records", name, seed, 1 + len - CRC_LEN);
+}
+
+static void write_rows(struct pqb_writer_cursor *history)
+{
+    uint8_t value[PQB_DEVICE_ROW_MAX];
+    struct pqb_user_row user = {.uid = 1,
+                                .as_of = 1001,
+                                .head = PQB_ISEQ_MAKE(100, 3),
+                                .settled = {PQB_ISEQ_MAKE(100, 1), PQB_ISEQ_MAKE(100, 2), 2, 10},
+                                .inbox_upto = PQB_ISEQ_MAKE(100, 3),
+                                .generation = 100,
+                                .devno_next = 2,
+                                .name_len = 3,
+                                .name = "ann"};
+    static struct pqb_device_row device = {
+        .uid = 1, .devno = 1, .as_of = 1001, .epoch = 1, .low = 4, .name_len = 5, .name = "phone"};
+    const struct pqb_state_row state = {.journal_first = 1, .next_gseq = 2, .next_uid = 3};
+
+    device.consumed_count = 2;
+    device.consumed[0] = (struct pqb_consumed){.seq = 4, .state = PQB_STATE_ACCEPTED, .iseq = 7};
+    device.consumed[1] = (struct pqb_consumed){.seq = 9, .state = PQB_STATE_REFUSED, .nack = 16};
+    size_t len = pqb_user_row_encode(&user, value);
+    write_one(2, "user_row", value, len);
+    put_item(history, 2, 0, value, len);
+    len = pqb_device_row_encode(&device, value);
+    write_one(3, "device_row", value, len);
+    put_item(history, 3, 0, value, len);
+    pqb_state_row_encode(&state, value);
+    write_one(4, "state_row", value, PQB_STATE_ROW_LEN);
+}
+
+static void write_records(void)
+{
+    uint8_t value[PQB_VALUE_MAX], all[8192], rows[4096];
+    char name[32];
+    struct pqb_writer_cursor history, with_rows;
+
+    pqb_wcur_init(&history, all, sizeof(all));
+    pqb_wcur_init(&with_rows, rows, sizeof(rows));
+    pqb_wcur_u8(&history, 5);
+    pqb_wcur_u8(&with_rows, 5);
+    write_rows(&with_rows);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(life); i++) {
+        struct pqb_journal_record *r = &life[i];
+
+        if (r->type == PQB_RECORD_MSG) {
+            r->from = ann;
+            r->device = phone;
+            r->body = (struct pqb_bytes){(const uint8_t *)"hello", 5};
+        }
+        r->name = r->type == PQB_RECORD_USER ? (r->uid == 1 ? ann : ben) : phone;
+        const size_t len = pqb_record_len(r);
+        pqb_record_encode(r, 1000 + i, value, len);
+        (void)snprintf(name, sizeof(name), "record_%zu", i);
+        write_one(0, name, value, len);
+        if (r->type == PQB_RECORD_MSG)
+            write_one(1, "inbox", value, len);
+        put_item(&history, 0, -1, value, len);
+        if (r->type == PQB_RECORD_MSG || r->type == PQB_RECORD_REFUSAL)
+            put_item(&with_rows, 0, -1, value, len);
+    }
+    write_seed("records", "history", all, pqb_wcur_len(&history));
+    write_seed("records", "rows", rows, pqb_wcur_len(&with_rows));
+}
+
+static void write_counters(void)
+{
+    static const struct pqb_stats_row rows[] = {
+        {.name = "msg.accepted", .unit = "messages", .help = "durable"},
+        {.name = "session.current", .unit = "sessions", .help = "now", .kind = PQB_STATS_GAUGE},
+        {.name = "udp.drops", .unit = "datagrams", .help = "lost", .kind = PQB_STATS_ALARM},
+    };
+    static const char *const columns[] = {"shard.0", "process"};
+    struct pqb_stats_page *page;
+    char path[4096];
+
+    for (size_t count = 0; count <= PQB_ARRAY_LEN(rows); count += 3) {
+        (void)snprintf(path, sizeof(path), "%s/counters/page_%zu", corpus, count);
+        PQB_ASSERT(pqb_stats_page_create(&page, path, rows, count, columns, 2, 1700000000000) ==
+                   PQB_OK);
+        if (count > 0) {
+            pqb_stats_page_column(page, 0)[2] = 5;
+            pqb_stats_page_turn_begin(page, 1, 1000000);
+        }
+        pqb_stats_page_heartbeat(page, 1000000);
+        if (count == 0)
+            pqb_stats_page_destroy(page, 1700000000001);
+    }
+}
+
+static void write_control(void)
+{
+    static const char *const lines[] = {
+        "status",
+        "user an%6e%20x%C3%A9",
+        "kick ann phone",
+        "inbox ann 5 10",
+        "{\"ok\":true,\"sessions\":[{\"user\":\"a\\u00e9\\n\",\"rtt\":-1.5e3},[],{}],\"x\":null}",
+        "{\"ok\":false,\"error\":\"not \\\"a\\\" command\\ud800\"}",
+        "[[[[[[[[1]]]]]]]]",
+    };
+    char name[32];
+
+    for (size_t i = 0; i < PQB_ARRAY_LEN(lines); i++) {
+        (void)snprintf(name, sizeof(name), "line_%zu", i);
+        write_seed("control", name, lines[i], strlen(lines[i]));
+    }
+}
+
+// {type 1, synced 1, length 2, payload} each, as fuzz_state takes them apart.
+static void write_state(void)
+{
+    static const char log[] = "\1\0\0\x14\0\0\0\7\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0"
+                              "\2\1\0\x14\0\0\0\0\0\0\0\1\0\1\0\3benhello"
+                              "\2\1\0\x12\0\0\0\0\0\0\0\2\0\1\0\3cydabc"
+                              "\4\2\0\x08\0\0\0\0\0\0\0\x09"
+                              "\3\2\0\x08\0\0\0\0\0\0\0\1"
+                              "\x10torn tail 123456";
+
+    write_seed("state", "queue", log, sizeof(log) - 1);
+}
+
 int main(int argc, char **argv)
 {
     struct pqb_rng rng;
@@ -103,5 +303,9 @@ int main(int argc, char **argv)
     write_frames(&rng);
     write_structures();
     write_datagrams(&rng);
+    write_records();
+    write_counters();
+    write_control();
+    write_state();
     return 0;
 }
