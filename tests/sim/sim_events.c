@@ -48,6 +48,11 @@ uint32_t sim_event_owner(sim_event_key key)
     return (uint32_t)(key >> 32) & 0xffff;
 }
 
+bool sim_event_has_owner(sim_event_key key)
+{
+    return kinds[sim_event_kind(key)].whose != WORLD;
+}
+
 // The key of the generator is seed and name: SipHash does the mixing.
 uint32_t sim_events_next(struct sim_events *events, enum sim_kind kind, uint32_t owner,
                          struct pqb_rng *rng)

@@ -84,6 +84,7 @@ bool sim_events_may(struct sim_events *events, enum sim_kind kind, uint32_t owne
 sim_event_key sim_event_key_of(enum sim_kind kind, uint32_t owner, uint32_t number);
 enum sim_kind sim_event_kind(sim_event_key key);
 uint32_t sim_event_owner(sim_event_key key);
+bool sim_event_has_owner(sim_event_key key); // it happens to a client or its datagrams
 
 // Adds what `text` names to `only` or to `skip`. false: not such a text.
 PQB_MUST_USE bool sim_event_mask_parse(struct sim_event_mask *mask, bool is_only, const char *text);

@@ -355,10 +355,10 @@ static void transmit(struct sim_gateway *g, struct sim_shard *shard)
 
     while (pqb_engine_poll_transmit(shard->engine, &out, g->now)) {
         if (sim_trace_is_on()) {
-            char what[32];
+            char what[40];
 
-            snprintf(what, sizeof(what), "gateway > 10.%u.0.%u:%u", out.to.ip[1], out.to.ip[3],
-                     out.to.port);
+            snprintf(what, sizeof(what), "gateway > %u (10.%u.0.%u:%u)", out.to.ip[3] - 1u,
+                     out.to.ip[1], out.to.ip[3], out.to.port);
             sim_trace_datagram(g->now, what, out.data, out.len);
         }
         sim_net_send_down(g->net, &out.to, out.data, out.len, g->now);

@@ -135,11 +135,16 @@ static struct sim_packet *heap_pop(struct sim_net *net)
 
 // --------------------------------------------------------------------------------------- faults
 
-// A datagram on its way into the network: what befalls it is drawn for it alone.
+#define COPIES_MAX 3
+
+// A datagram on its way into the network: what befalls it is drawn for it alone, and the delays
+// before anything else, so that a run without one fault still has them.
 struct fate {
     struct sim_net *net;
     uint32_t link, number;
     pqb_tstamp now;
+    double jitter[COPIES_MAX]; // [0, 1)
+    size_t copies;
 };
 
 static struct fate draw_fate(struct sim_net *net, uint32_t endpoint, bool is_up, pqb_tstamp now)
@@ -151,12 +156,14 @@ static struct fate draw_fate(struct sim_net *net, uint32_t endpoint, bool is_up,
     else
         f.link = is_up ? endpoint : endpoint + SIM_OWNER_DOWN;
     f.number = sim_events_next(net->events, SIM_KIND_DATAGRAM, f.link, &net->rng);
+    for (size_t i = 0; i < COPIES_MAX && net->config.jitter_ns > 0; i++)
+        f.jitter[i] = pqb_rng_unit(&net->rng);
     return f;
 }
 
 static bool chance(const struct fate *f, enum sim_kind kind, double share)
 {
-    return share > 0 && pqb_rng_unit(&f->net->rng) < share &&
+    return pqb_rng_unit(&f->net->rng) < share &&
            sim_events_may(f->net->events, kind, f->link, f->number, f->now);
 }
 
@@ -206,19 +213,20 @@ static void corrupt(struct sim_net *net, struct sim_packet *packet)
     }
 }
 
-static void enqueue(const struct fate *f, struct sim_packet packet, pqb_duration extra)
+static void enqueue(struct fate *f, struct sim_packet packet, pqb_duration extra)
 {
     struct sim_net *net = f->net;
     struct sim_packet *copy = malloc(sizeof(*copy));
     const struct sim_net_config *config = &net->config;
 
-    PQB_ASSERT(copy);
+    PQB_ASSERT(copy && f->copies < COPIES_MAX);
     if (net->count >= SIM_IN_FLIGHT_MAX) {
         net->is_overrun = true;
         free(copy);
         return;
     }
-    packet.at = f->now + config->delay_ns + up_to(net, config->jitter_ns) + extra;
+    packet.at = f->now + config->delay_ns + extra;
+    packet.at += (pqb_duration)(f->jitter[f->copies++] * (double)config->jitter_ns);
     if (config->quantum_ns)
         packet.at = (packet.at / config->quantum_ns + 1) * config->quantum_ns;
     packet.order = net->order++;
@@ -235,7 +243,7 @@ static void enqueue(const struct fate *f, struct sim_packet packet, pqb_duration
 static void transmit(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now)
 {
     const struct sim_net_config *config = &net->config;
-    const struct fate f = draw_fate(net, packet->endpoint, packet->is_up, now);
+    struct fate f = draw_fate(net, packet->endpoint, packet->is_up, now);
     pqb_duration held = 0;
 
     net->stats.sent++;
@@ -293,7 +301,7 @@ void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const voi
 void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const void *data,
                        size_t len, pqb_tstamp now)
 {
-    const struct fate f = draw_fate(net, SIM_ENDPOINT_NONE, true, now);
+    struct fate f = draw_fate(net, SIM_ENDPOINT_NONE, true, now);
 
     enqueue(&f, packet_of(SIM_ENDPOINT_NONE, true, from, data, len), 0);
 }

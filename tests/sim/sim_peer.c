@@ -43,6 +43,21 @@ static void die(struct sim_peer *p)
     p->disk->is_dead = true;
 }
 
+static const char *client_state_name(enum pqb_client_state state)
+{
+    switch (state) {
+    case PQB_CLIENT_OFFLINE:
+        return "offline";
+    case PQB_CLIENT_CONNECTING:
+        return "connecting";
+    case PQB_CLIENT_ONLINE:
+        return "online";
+    case PQB_CLIENT_FAILED:
+        return "at an end";
+    }
+    return "?";
+}
+
 static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_reason reason)
 {
     struct sim_peer *p = ctx;
@@ -50,7 +65,7 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
     if (p->is_dying)
         return;
     if (sim_trace_is_on())
-        sim_trace(p->now, "u%u/d%u state %d (%s)", p->user, p->device, (int)state,
+        sim_trace(p->now, "u%u/d%u is %s (%s)", p->user, p->device, client_state_name(state),
                   pqb_client_reason_name(reason));
     sim_trace_mix((uint64_t)state << 8 | (uint64_t)reason);
     p->logins += state == PQB_CLIENT_ONLINE;
@@ -110,8 +125,9 @@ static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, 
     if (p->is_dying)
         return;
     if (sim_trace_is_on())
-        sim_trace(p->now, "u%u/d%u message %u (seq %" PRIu64 ") is %s %u", p->user, p->device,
-                  message, id, sim_state_name(state), refusal);
+        sim_trace(p->now, "u%u/d%u is told that message %u (seq %" PRIu64 ") is %s%s%s", p->user,
+                  p->device, message, id, sim_state_name(state), refusal ? ": " : "",
+                  refusal ? pqb_client_refusal_name(refusal) : "");
     sim_trace_mix(id << 8 | (uint64_t)state);
     if (message == SIM_MESSAGE_NONE) {
         sim_oracle_fail(p->oracle, "P4 device %u hears of id %" PRIu64 ", which it never got",

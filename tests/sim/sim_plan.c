@@ -16,9 +16,19 @@ static const struct {
 #undef SIM_PARAM
 };
 
-static double *param(struct sim_plan *plan, size_t i)
+size_t sim_plan_count(void)
+{
+    return PQB_ARRAY_LEN(params);
+}
+
+double *sim_plan_param(struct sim_plan *plan, size_t i)
 {
     return (double *)(void *)((char *)plan + params[i].offset);
+}
+
+double sim_plan_get(const struct sim_plan *plan, size_t i)
+{
+    return *(const double *)(const void *)((const char *)plan + params[i].offset);
 }
 
 void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
@@ -182,7 +192,7 @@ bool sim_plan_set(struct sim_plan *plan, const char *setting)
         const size_t len = strlen(params[i].name);
 
         if ((size_t)(equals - setting) == len && memcmp(setting, params[i].name, len) == 0) {
-            *param(plan, i) = strtod(equals + 1, &end);
+            *sim_plan_param(plan, i) = strtod(equals + 1, &end);
             return *end == '\0';
         }
     }
@@ -193,12 +203,54 @@ void sim_plan_print(const struct sim_plan *plan, FILE *out)
 {
     fprintf(out, "seed=%llu", (unsigned long long)plan->seed);
     for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++) {
-        const double *value = (const double *)(const void *)((const char *)plan + params[i].offset);
+        const double value = sim_plan_get(plan, i);
 
-        if (*value > 0)
-            fprintf(out, " %s=%.6g", params[i].name, *value);
+        if (value > 0)
+            fprintf(out, " %s=%.6g", params[i].name, value);
     }
     fputc('\n', out);
+}
+
+static size_t count_differences(const struct sim_plan *a, const struct sim_plan *b)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++)
+        count += sim_plan_get(a, i) < sim_plan_get(b, i) || sim_plan_get(a, i) > sim_plan_get(b, i);
+    return count;
+}
+
+// Short if that reads back as the same number.
+static void print_setting(const char *name, double value, FILE *out)
+{
+    char text[40];
+
+    snprintf(text, sizeof(text), "%.6g", value);
+    if (strtod(text, NULL) < value || strtod(text, NULL) > value)
+        snprintf(text, sizeof(text), "%.17g", value);
+    fprintf(out, "%s=%s", name, text);
+}
+
+void sim_plan_print_options(const struct sim_plan *plan, FILE *out)
+{
+    struct sim_plan seeds, calm;
+    const char *before = " --set ";
+    bool is_calm;
+
+    sim_plan_from_seed(&seeds, plan->seed);
+    sim_plan_calm(&calm, plan->seed);
+    is_calm = count_differences(plan, &calm) <= count_differences(plan, &seeds);
+    fprintf(out, " --seed %llu%s", (unsigned long long)plan->seed, is_calm ? " --calm" : "");
+    for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++) {
+        const double value = sim_plan_get(plan, i);
+        const double base = sim_plan_get(is_calm ? &calm : &seeds, i);
+
+        if (value < base || value > base) {
+            fputs(before, out);
+            print_setting(params[i].name, value, out);
+            before = ",";
+        }
+    }
 }
 
 void sim_plan_help(FILE *out)

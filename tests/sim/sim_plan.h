@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -22,6 +23,14 @@ void sim_plan_calm(struct sim_plan *plan, uint64_t seed);
 
 // "name=value". false: no such parameter, or not a number.
 PQB_MUST_USE bool sim_plan_set(struct sim_plan *plan, const char *setting);
+
+// The parameters by number, for what looks at all of them.
+size_t sim_plan_count(void);
+double *sim_plan_param(struct sim_plan *plan, size_t i);
+double sim_plan_get(const struct sim_plan *plan, size_t i);
+
+// The options that make this plan again from its seed's, or from the calm one.
+void sim_plan_print_options(const struct sim_plan *plan, FILE *out);
 
 void sim_plan_print(const struct sim_plan *plan, FILE *out);
 void sim_plan_help(FILE *out);
