@@ -134,13 +134,20 @@ static struct fleet_client *find_client(struct fleet *f, const void *data, size_
     return NULL;
 }
 
+static void name_of(const struct fleet *f, uint32_t index, char name[FLEET_NAME_MAX])
+{
+    const char *names = f->config.names != NULL ? f->config.names : "load";
+
+    (void)snprintf(name, FLEET_NAME_MAX, "%s%u", names, index);
+}
+
 static int make_client(struct fleet_client *fc, pqb_tstamp now)
 {
     struct pqb_client_config config;
-    char user[32];
+    char user[FLEET_NAME_MAX];
 
     pqb_client_config_default(&config);
-    (void)snprintf(user, sizeof(user), "load%u", fc->index);
+    name_of(fc->fleet, fc->index, user);
     config.user = user;
     config.device = "sim";
     config.store = fc->store;
@@ -385,7 +392,7 @@ int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const void *body, si
 {
     struct fleet_client *fc = &f->clients[from];
     struct fleet_sent *sent;
-    char name[32];
+    char name[FLEET_NAME_MAX];
     uint64_t id;
     int err;
 
@@ -394,7 +401,7 @@ int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const void *body, si
     sent = malloc(sizeof(*sent));
     if (sent == NULL)
         return PQB_CLIENT_ERR_NOMEM;
-    (void)snprintf(name, sizeof(name), "load%u", to);
+    name_of(f, to, name);
     err = pqb_client_send(fc->client, name, 0, body, len, 0, &id);
     if (err != PQB_CLIENT_OK) {
         free(sent);

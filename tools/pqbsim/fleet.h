@@ -20,7 +20,9 @@
 #include "tools/pqbsim/impair.h"
 #include "tools/pqbsim/traffic.h"
 
-#define FLEET_SOCKETS 64
+#define FLEET_SOCKETS   64
+#define FLEET_NAMES_MAX 48                     // bytes before the number
+#define FLEET_NAME_MAX  (FLEET_NAMES_MAX + 16) // with it
 
 struct fleet;
 
@@ -44,6 +46,7 @@ struct fleet_client {
 struct fleet_config {
     struct pqb_addr target;
     uint32_t clients;
+    const char *names; // users are called this and a number; NULL: "load"
     struct impair_config impair;
     double offline;         // fraction logged out at any time
     pqb_duration rebind_ns; // mean; 0: never

@@ -271,6 +271,9 @@ static int check_options(struct load *l)
                          "A closed loop would wait for who is away.");
     if (!(l->config.offline < 1))
         return cli_wrong("pqbsim load", "--offline must be below 1", "Try --offline 0.2.");
+    if (l->config.names != NULL && strlen(l->config.names) > FLEET_NAMES_MAX)
+        return cli_wrong("pqbsim load", "--names is too long",
+                         "Up to 48 bytes go before the number.");
     l->config.clients = (uint32_t)l->clients;
     l->config.seed = l->seed;
     l->config.ramp_ns = l->clients * PQB_NS_PER_SEC / LOGIN_RATE;
@@ -323,6 +326,11 @@ int pqbsim_load(int argc, char **argv)
          .min = 2,
          .max = 1000000,
          .help = "users, one device each (100)"},
+        {.name = "names",
+         .type = CLI_TEXT,
+         .out = &l.config.names,
+         .value = "TEXT",
+         .help = "what the users' names begin with (load); another beside another load"},
         {.name = "rate",
          .type = CLI_NUMBER,
          .out = &l.rate,
