@@ -19,6 +19,7 @@
 #define TABLE_COUNT 6
 
 struct copy {
+    struct pqb_store *s;
     const struct pqb_env *from;
     struct pqb_env to;
     MDB_txn *snapshot;
@@ -59,8 +60,11 @@ static int check_budget(const struct copy *c)
 
 static int end_chunk(struct copy *c)
 {
-    const int err = pqb_txn_commit(&c->txn);
+    int err = pqb_store_failpoint(c->s, PQB_FAIL_BACKUP_CHUNK);
 
+    if (err != PQB_OK)
+        pqb_txn_fail(&c->txn, err);
+    err = pqb_txn_commit(&c->txn);
     c->chunk_bytes = 0;
     pqb_txn_begin(&c->txn, &c->to);
     return err != PQB_OK ? err : check_budget(c);
@@ -104,11 +108,15 @@ static int copy_tables(struct copy *c)
     pqb_txn_begin(&c->txn, &c->to);
     for (size_t i = 0; i < TABLE_COUNT && err == PQB_OK; i++)
         err = copy_table(c, tables[i].from, tables[i].to);
+    if (err == PQB_OK)
+        err = pqb_store_failpoint(c->s, PQB_FAIL_BACKUP_MARK);
     if (err == PQB_OK) {
         pqb_meta_put(&c->txn, pqb_meta_restored_key, &yes, sizeof(yes));
         err = end_chunk(c);
     }
     pqb_txn_abort(&c->txn);
+    if (err == PQB_OK)
+        err = pqb_store_failpoint(c->s, PQB_FAIL_BACKUP_SYNC);
     return err == PQB_OK ? pqb_err_from_mdb(mdb_env_sync(c->to.env, 1)) : err;
 }
 
@@ -133,22 +141,23 @@ int pqb_store_backup(struct pqb_store *s, const char *path, uint64_t pages_max)
         .is_sync_off = true, // once, at the end
         .must_be_new = true,
     };
-    struct copy c = {.from = &s->env, .pages_max = pages_max};
+    struct copy c = {.s = s, .from = &s->env, .pages_max = pages_max};
     int err = pqb_env_open(&c.to, path, &options);
-    int rc;
 
     if (err != PQB_OK)
         return err;
-    rc = mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &c.snapshot);
-    if (rc == 0) {
+    err = pqb_store_failpoint(s, PQB_FAIL_BACKUP_OPENED);
+    if (err == PQB_OK)
+        err = pqb_err_from_mdb(mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &c.snapshot));
+    if (err == PQB_OK) {
         err = copy_tables(&c);
         mdb_txn_abort(c.snapshot);
-    } else {
-        err = pqb_err_from_mdb(rc);
     }
     pqb_env_close(&c.to);
     if (err == PQB_OK)
         err = pqb_env_sync_directory(path);
+    if (err == PQB_OK)
+        err = pqb_store_failpoint(s, PQB_FAIL_BACKUP_FINISHED);
     if (err != PQB_OK)
         remove_copy(path);
     return err;

@@ -17,7 +17,6 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/base/mutant.h"
-#include "storage/failpoints.h"
 #include "storage/store_internal.h"
 #include "storage/writer.h"
 
@@ -80,6 +79,7 @@ static void begin(struct pqb_store *s)
     cp->moved_count = cp->dropped_count = 0;
     cp->batch_before = cp->batch_begun;
     cp->batch_begun = s->ledger->batch;
+    pqb_store_death_point(s, PQB_FAIL_CHECKPOINT_BEGUN);
 }
 
 static void postpone(struct pqb_store *s)
@@ -89,17 +89,13 @@ static void postpone(struct pqb_store *s)
 }
 
 // Commits a step's transaction; a failure is tried again later, a fatal one never.
-static bool commit_step(struct pqb_store *s, const char *before, const char *after)
+static bool commit_step(struct pqb_store *s, enum pqb_failpoint before, enum pqb_failpoint after)
 {
-    int err = pqb_store_commit_txn(s, before);
-
-    if (err != PQB_OK) {
+    if (pqb_store_commit_txn(s, before) != PQB_OK) {
         postpone(s);
         return false;
     }
-    err = pqb_store_failpoint(s, after);
-    if (err != PQB_OK)
-        pqb_store_fail(s, after, err);
+    pqb_store_death_point(s, after);
     return true;
 }
 
@@ -165,6 +161,7 @@ static bool collect_users(struct pqb_store *s)
         cp->users[cp->user_count++] = PQB_CONTAINER_OF(node, struct pqb_ledger_user, dirty);
     }
     qsort(cp->users, cp->user_count, sizeof(struct pqb_ledger_user *), by_uid);
+    pqb_store_death_point(s, PQB_FAIL_CHECKPOINT_COLLECTED);
     return true;
 }
 
@@ -202,6 +199,7 @@ static void move_message(struct pqb_store *s, MDB_cursor *cursor, const struct p
         s->counters.records_bad++;
         return;
     }
+    pqb_store_failpoint_txn(s, PQB_FAIL_CHECKPOINT_MOVE);
     put_inbox(s, &r);
     s->checkpoint.moved_count++;
     s->counters.checkpoint_moved++;
@@ -253,6 +251,7 @@ static bool trim_inbox(struct pqb_store *s, struct pqb_user_row *row, uint64_t *
             break;
         *budget -= PQB_MIN(*budget, (uint64_t)ROW_COST);
         s->txn.put_count++;
+        pqb_store_failpoint_txn(s, PQB_FAIL_CHECKPOINT_TRIM);
         rc = mdb_cursor_del(cursor, 0);
         if (rc != 0) {
             pqb_txn_fail(&s->txn, pqb_err_from_mdb(rc));
@@ -356,6 +355,7 @@ static void write_user(struct pqb_store *s, struct pqb_ledger_user *u, uint64_t 
     bool is_moved, is_trimmed;
     size_t len;
 
+    pqb_store_failpoint_txn(s, PQB_FAIL_CHECKPOINT_ROW);
     out->user = u;
     pqb_ledger_user_row(s->ledger, u, &out->row);
     is_moved = move_messages(s, u, &out->row, budget);
@@ -468,6 +468,7 @@ static void finish(struct pqb_store *s)
     if (cp->dropped_count > cp->moved_count)
         s->counters.checkpoint_left_behind += cp->dropped_count - cp->moved_count;
     forget_resting(s);
+    pqb_store_death_point(s, PQB_FAIL_CHECKPOINT_FINISHED);
 }
 
 static void step_drop(struct pqb_store *s)

@@ -7,7 +7,6 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "storage/failpoints.h"
 #include "storage/store_internal.h"
 
 // What a lost or forgotten stretch of history may have handed out, and then some.
@@ -72,6 +71,7 @@ static int make_new(struct pqb_store *s)
         memcpy(s->secret, s->config.secret, sizeof(s->secret));
     else if (getrandom(s->secret, sizeof(s->secret), 0) != (ssize_t)sizeof(s->secret))
         return pqb_err_from_errno(errno);
+    pqb_store_failpoint_txn(s, PQB_FAIL_RECOVERY_MAKE);
     s->state = (struct pqb_state_row){
         .journal_first = 1, .next_gseq = 1, .next_uid = 1, .next_epoch = 1, .clock = s->wall};
     pqb_meta_put(&s->txn, pqb_meta_format_key, &version, sizeof(version));
@@ -135,7 +135,9 @@ static int replay_one(struct replay *p, const MDB_val *key, const MDB_val *value
         return PQB_OK;
     }
     p->at_max = PQB_MAX(p->at_max, r.at);
-    err = pqb_ledger_replay(s->ledger, &r, gseq);
+    err = pqb_store_failpoint(s, PQB_FAIL_RECOVERY_RECORD);
+    if (err == PQB_OK)
+        err = pqb_ledger_replay(s->ledger, &r, gseq);
     if (err == PQB_ERR_CORRUPT) {
         note_bad(p, gseq, gseq);
         return PQB_OK;
@@ -169,6 +171,7 @@ static void begin_generation(struct pqb_store *s)
 {
     struct pqb_ledger_counters *c = &s->ledger->counters;
 
+    pqb_store_failpoint_txn(s, PQB_FAIL_RECOVERY_GENERATION);
     c->generation_floor = PQB_MAX(c->generation_max + 1, pqb_store_minutes(s));
     c->generation_floor = PQB_MIN(c->generation_floor, PQB_GENERATION_MAX);
     c->generation_max = c->generation_floor;
@@ -286,5 +289,6 @@ int pqb_store_recover(struct pqb_store *s)
     pqb_store_put_state(s, &s->txn,
                         s->config.durability == PQB_DURABILITY_ASYNC ? PQB_OPEN_ASYNC
                                                                      : PQB_OPEN_COMMIT);
-    return pqb_store_commit_txn(s, PQB_FAIL_RECOVERY_COMMIT);
+    err = pqb_store_commit_txn(s, PQB_FAIL_RECOVERY_COMMIT);
+    return err == PQB_OK ? pqb_store_failpoint(s, PQB_FAIL_RECOVERY_COMMITTED) : err;
 }

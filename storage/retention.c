@@ -212,8 +212,10 @@ static int expire_user(struct pqb_store *s, uint64_t uid)
 void pqb_retention_stretch(struct pqb_store *s)
 {
     uint64_t due[STEP_DUE_MAX];
-    const size_t count = s->checkpoint.dirty_left > 0 ? find_grown(s, due) : find_due(s, due);
+    size_t count;
 
+    pqb_store_death_point(s, PQB_FAIL_RETENTION_BEGUN);
+    count = s->checkpoint.dirty_left > 0 ? find_grown(s, due) : find_due(s, due);
     for (size_t i = 0; i < count; i++) {
         const int err = expire_user(s, due[i]);
 

@@ -8,7 +8,6 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "storage/failpoints.h"
 #include "storage/store_internal.h"
 #include "storage/writer.h"
 
@@ -273,11 +272,29 @@ void pqb_store_get_stats(const struct pqb_store *s, struct pqb_store_stats *out)
     out->queue_len = pqb_mpsc_len(&s->queue);
 }
 
-int pqb_store_failpoint(const struct pqb_store *s, const char *step)
+int pqb_store_failpoint(const struct pqb_store *s, enum pqb_failpoint step)
 {
-    const int errnum = s->config.failpoint != NULL ? s->config.failpoint(s->config.ctx, step) : 0;
+    int errnum = 0;
 
+    if (s->config.failpoint != NULL)
+        errnum = s->config.failpoint(s->config.ctx, pqb_failpoints[step].step);
     return errnum != 0 ? pqb_err_from_mdb(errnum) : PQB_OK;
+}
+
+void pqb_store_failpoint_txn(struct pqb_store *s, enum pqb_failpoint step)
+{
+    const int err = pqb_store_failpoint(s, step);
+
+    if (err != PQB_OK)
+        pqb_txn_fail(pqb_store_txn(s), err);
+}
+
+void pqb_store_death_point(struct pqb_store *s, enum pqb_failpoint step)
+{
+    const int err = pqb_store_failpoint(s, step);
+
+    if (err != PQB_OK)
+        pqb_store_fail(s, pqb_failpoints[step].step, err);
 }
 
 pqb_wall_ms pqb_store_clock(const struct pqb_store *s)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "common/base/mpsc.h"
+#include "storage/failpoints.h"
 #include "storage/ledger.h"
 #include "storage/lmdb_env.h"
 #include "storage/records.h"
@@ -112,8 +113,12 @@ struct pqb_store {
     struct pqb_store_stats published;
 };
 
-// Asks the failpoint; 0 or an enum pqb_err.
-int pqb_store_failpoint(const struct pqb_store *s, const char *step);
+// Asks the failpoint of a step that may fail; 0 or an enum pqb_err.
+PQB_MUST_USE int pqb_store_failpoint(const struct pqb_store *s, enum pqb_failpoint step);
+// The same, and a failure is the write transaction's.
+void pqb_store_failpoint_txn(struct pqb_store *s, enum pqb_failpoint step);
+// Of a step where only the process can end: the store has failed after any answer but 0.
+void pqb_store_death_point(struct pqb_store *s, enum pqb_failpoint step);
 
 pqb_wall_ms pqb_store_clock(const struct pqb_store *s);
 struct pqb_ledger_turn pqb_store_turn(const struct pqb_store *s);
@@ -122,7 +127,7 @@ uint32_t pqb_store_minutes(const struct pqb_store *s);
 // The write transaction, opened when first needed.
 struct pqb_txn *pqb_store_txn(struct pqb_store *s);
 // Commits it with `step` as failpoint. After a fatal error the store has failed.
-PQB_MUST_USE int pqb_store_commit_txn(struct pqb_store *s, const char *step);
+PQB_MUST_USE int pqb_store_commit_txn(struct pqb_store *s, enum pqb_failpoint step);
 
 // Nothing can be trusted any more: ends the process, or marks the store failed in step mode.
 void pqb_store_fail(struct pqb_store *s, const char *step, int err);

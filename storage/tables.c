@@ -3,7 +3,6 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "storage/failpoints.h"
 #include "storage/store_internal.h"
 
 static int get(struct pqb_store *s, MDB_dbi dbi, const void *key, size_t key_len, MDB_val *out)
@@ -116,20 +115,50 @@ static int inbox_sum(void *ctx, uint64_t uid, uint64_t after, uint64_t upto,
     return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
 }
 
+static enum pqb_failpoint put_step(enum pqb_record_type type)
+{
+    switch (type) {
+    case PQB_RECORD_MSG:
+        return PQB_FAIL_PUT_MSG;
+    case PQB_RECORD_PART:
+        return PQB_FAIL_PUT_PART;
+    case PQB_RECORD_REFUSAL:
+        return PQB_FAIL_PUT_REFUSAL;
+    case PQB_RECORD_SKIP:
+        return PQB_FAIL_PUT_SKIP;
+    case PQB_RECORD_CURSOR:
+        return PQB_FAIL_PUT_CURSOR;
+    case PQB_RECORD_DEVICE:
+        return PQB_FAIL_PUT_DEVICE;
+    case PQB_RECORD_EPOCH:
+        return PQB_FAIL_PUT_EPOCH;
+    case PQB_RECORD_EXPIRE:
+        return PQB_FAIL_PUT_EXPIRE;
+    case PQB_RECORD_GENERATION:
+        return PQB_FAIL_PUT_GENERATION;
+    case PQB_RECORD_FORGET:
+        return PQB_FAIL_PUT_FORGET;
+    case PQB_RECORD_USER:
+        return PQB_FAIL_PUT_USER;
+    case PQB_RECORD_BAD:
+        break;
+    }
+    PQB_ASSERT(!"a record that is written has a type");
+    return PQB_FAIL_COUNT;
+}
+
 static void append(void *ctx, const struct pqb_journal_record *r, uint64_t gseq)
 {
     struct pqb_store *s = ctx;
     struct pqb_txn *txn = pqb_store_txn(s);
     const uint16_t part_count = pqb_record_part_count(r);
     uint8_t key[PQB_JOURNAL_KEY_LEN];
-    const int err = pqb_store_failpoint(s, PQB_FAIL_BATCH_PUT);
 
-    if (err != PQB_OK)
-        pqb_txn_fail(txn, err);
     for (uint16_t part = 0; part <= part_count; part++, gseq++) {
         const size_t len = part == 0 ? pqb_record_len(r) : pqb_part_len(r, part);
         uint8_t *room;
 
+        pqb_store_failpoint_txn(s, put_step(part == 0 ? r->type : PQB_RECORD_PART));
         pqb_key_journal(key, gseq);
         room = pqb_txn_reserve(txn, s->env.journal, key, sizeof(key), len, MDB_APPEND);
         if (room == NULL)

@@ -11,7 +11,6 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/base/mutant.h"
-#include "storage/failpoints.h"
 #include "storage/store_internal.h"
 
 #define REQUEST_COST 256 // bytes that a request adds to a batch besides its body, roughly
@@ -43,17 +42,18 @@ static uint64_t clock_ns(clockid_t id)
     return (uint64_t)ts.tv_sec * PQB_NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-int pqb_store_commit_txn(struct pqb_store *s, const char *step)
+int pqb_store_commit_txn(struct pqb_store *s, enum pqb_failpoint step)
 {
-    int err = pqb_store_failpoint(s, step);
+    int err;
 
-    if (err != PQB_OK)
-        pqb_txn_fail(&s->txn, err);
+    pqb_store_failpoint_txn(s, step);
+    if (s->is_failed) // it died on the way here
+        pqb_txn_fail(&s->txn, PQB_ERR_IO);
     err = pqb_txn_commit(&s->txn);
     if (err != PQB_OK)
         s->counters.commit_aborts++;
     if (is_fatal(err))
-        pqb_store_fail(s, step, err);
+        pqb_store_fail(s, pqb_failpoints[step].step, err);
     return err;
 }
 
@@ -88,8 +88,9 @@ static void complete_batch(struct pqb_store *s, bool has_committed)
 {
     for (size_t i = 0; i < s->batch_count; i++)
         complete(s, s->batch[i]);
-    wake(s, has_committed);
     s->batch_count = 0;
+    pqb_store_death_point(s, PQB_FAIL_BATCH_COMPLETED);
+    wake(s, has_committed);
 }
 
 static void clear_results(struct pqb_request *r)
@@ -157,8 +158,14 @@ static void take(struct pqb_store *s)
     bool has_completed = false;
 
     while (!is_full(s) && (r = pqb_mpsc_pop(&s->queue)) != NULL) {
-        if (!s->ledger->is_in_batch)
+        if (!s->ledger->is_in_batch) {
             pqb_writer_begin(s);
+            pqb_store_death_point(s, PQB_FAIL_BATCH_BEGUN);
+        }
+        if (s->is_failed) { // nobody is told
+            s->batch[s->batch_count++] = r;
+            return;
+        }
         s->batch_bytes += r->body_len + REQUEST_COST;
         decide(s, r, true);
         if (may_release(s, r)) {
@@ -186,7 +193,7 @@ static void note_committed(struct pqb_store *s)
 }
 
 // Commits the batch's transaction. A batch that wrote nothing needs none.
-int pqb_writer_commit(struct pqb_store *s, const char *step)
+int pqb_writer_commit(struct pqb_store *s, enum pqb_failpoint step)
 {
     const uint64_t begun = clock_ns(CLOCK_MONOTONIC);
     int err;
@@ -204,9 +211,7 @@ int pqb_writer_commit(struct pqb_store *s, const char *step)
     pqb_ledger_batch_commit(s->ledger);
     note_committed(s);
     s->counters.commit_ns_total += clock_ns(CLOCK_MONOTONIC) - begun;
-    err = pqb_store_failpoint(s, PQB_FAIL_BATCH_COMMITTED);
-    if (err != PQB_OK)
-        pqb_store_fail(s, PQB_FAIL_BATCH_COMMITTED, err);
+    pqb_store_death_point(s, PQB_FAIL_BATCH_COMMITTED);
     return PQB_OK;
 }
 
@@ -244,6 +249,7 @@ static void flush(struct pqb_store *s)
     }
     if (err == PQB_ERR_NO_SPACE) {
         pqb_space_failed(s);
+        pqb_store_death_point(s, PQB_FAIL_BATCH_ABORTED);
         err = PQB_MUTANT(ABORT_IS_DONE) ? err : decide_again(s);
     }
     if (s->is_failed)
@@ -298,6 +304,8 @@ bool pqb_store_step(struct pqb_store *s, pqb_tstamp now, pqb_wall_ms wall)
     if (s->counters.is_degraded)
         pqb_space_check(s);
     take(s);
+    if (s->is_failed)
+        return false;
     if (is_batch_due(s) || (s->ledger->is_in_batch && is_checkpoint_next(s)))
         flush(s);
     if (s->is_failed)
@@ -324,9 +332,10 @@ pqb_tstamp pqb_store_next_deadline(const struct pqb_store *s)
 
 void pqb_writer_finish(struct pqb_store *s)
 {
+    pqb_store_death_point(s, PQB_FAIL_CLOSE_BEGUN);
     do {
         take(s);
-        if (s->ledger->is_in_batch)
+        if (s->ledger->is_in_batch && !s->is_failed)
             flush(s);
         if (s->is_failed)
             return;
@@ -335,6 +344,8 @@ void pqb_writer_finish(struct pqb_store *s)
     // Without it the next start takes the end for an unclean one: safe.
     if (pqb_store_commit_txn(s, PQB_FAIL_CLOSE_COMMIT) != PQB_OK)
         s->counters.commit_aborts++;
+    else
+        pqb_store_death_point(s, PQB_FAIL_CLOSE_COMMITTED);
 }
 
 // ---------------------------------------------------------------------------------- thread

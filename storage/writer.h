@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/base/defs.h"
+#include "storage/failpoints.h"
 
 struct pqb_store;
 
@@ -17,7 +18,7 @@ void pqb_writer_finish(struct pqb_store *s);
 // Brackets of a batch: the ledger's and the transaction's. Commit gives a failed batch back undone;
 // one without records commits nothing.
 void pqb_writer_begin(struct pqb_store *s);
-PQB_MUST_USE int pqb_writer_commit(struct pqb_store *s, const char *step);
+PQB_MUST_USE int pqb_writer_commit(struct pqb_store *s, enum pqb_failpoint step);
 
 // Records were committed that no request asked for: every shard has something to tail.
 void pqb_writer_wake(struct pqb_store *s);

@@ -9,6 +9,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "storage/failpoints.h"
 #include "tests/sim/sim_trace.h"
 
 #define MAIL_DELAY_NS  (20 * PQB_NS_PER_US)
@@ -80,13 +81,9 @@ static void on_wake(void *ctx, uint32_t shard)
     g->shards[shard].wake_at = PQB_MIN(g->shards[shard].wake_at, g->now);
 }
 
-// Steps named in the past tense come after a commit: only death can happen there.
-static bool is_after_commit(const char *step)
+static bool may_only_die(const char *step)
 {
-    const size_t len = strlen(step);
-
-    return (len > 2 && strcmp(step + len - 2, "ed") == 0) ||
-           strcmp(step, "checkpoint.written") == 0;
+    return pqb_failpoint_find(step)->kind == PQB_FAILPOINT_DEATH;
 }
 
 // ENOSPC makes the writer give its batch back and go on; EIO is the end of the process.
@@ -99,7 +96,7 @@ static int on_failpoint(void *ctx, const char *step)
     if (g->fail_countdown > 0 && --g->fail_countdown == 0) {
         const bool is_fatal = g->is_crash_at_failure || chance(g, SHARE_FATAL);
 
-        if (is_fatal || !is_after_commit(step)) {
+        if (is_fatal || !may_only_die(step)) {
             g->is_failing = true;
             g->is_crash_at_failure = is_fatal;
             g->failures++;
@@ -107,7 +104,7 @@ static int on_failpoint(void *ctx, const char *step)
             return is_fatal ? EIO : ENOSPC;
         }
     }
-    return g->now < g->disk_full_until && !is_after_commit(step) ? ENOSPC : 0;
+    return g->now < g->disk_full_until && !may_only_die(step) ? ENOSPC : 0;
 }
 
 // --------------------------------------------------------------------------------- up and down

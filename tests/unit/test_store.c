@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "common/base/err.h"
-#include "storage/failpoints.h"
 #include "tests/unit/store_fixture.h"
 
 static int setup(void **state)
@@ -198,7 +197,7 @@ static void an_aborted_batch_fails_its_requests_and_leaves_no_trace(void **state
     uint64_t iseq;
 
     assert_int_equal(fixture_send(f, &a, 1, "bob", "1", NULL), PQB_RESULT_DONE);
-    f->fail_step = PQB_FAIL_BATCH_COMMIT;
+    f->fail_step = "batch.commit";
     f->fail_errno = ENOMEM;
     f->fail_after = 1;
     assert_int_equal(fixture_send(f, &a, 2, "bob", "2", NULL), PQB_RESULT_FAILED);
@@ -214,7 +213,7 @@ static void a_failed_sync_ends_the_store_and_nobody_is_told(void **state)
     struct actor a = fixture_actor(f, "alice", "phone");
     struct pqb_request *r = make_msg(a.uid, a.devno, a.epoch, 1, "bob", "x");
 
-    f->fail_step = PQB_FAIL_BATCH_COMMIT;
+    f->fail_step = "batch.commit";
     f->fail_errno = EIO;
     f->fail_after = 1;
     assert_null(fixture_run(f, r));
@@ -230,7 +229,7 @@ static void a_commit_whose_completion_is_lost_is_answered_as_a_duplicate(void **
     struct actor a = fixture_actor(f, "alice", "phone");
     uint64_t iseq;
 
-    f->fail_step = PQB_FAIL_BATCH_COMMITTED;
+    f->fail_step = "batch.committed";
     f->fail_errno = EIO;
     f->fail_after = 1;
     assert_null(fixture_run(f, make_msg(a.uid, a.devno, a.epoch, 1, "bob", "x")));

@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "common/base/err.h"
-#include "storage/failpoints.h"
 #include "tests/unit/store_fixture.h"
 
 #define HOUR_NS (3600 * PQB_NS_PER_SEC)
@@ -301,7 +300,7 @@ static void a_step_that_fails_counts_nothing_and_is_made_again(void **state)
     open_with(f, 2, 0);
     a = fixture_actor(f, "alice", "phone");
     last = send_many(f, &a, 1, 5, "bob");
-    f->fail_step = PQB_FAIL_CHECKPOINT_EXPIRE;
+    f->fail_step = "checkpoint.expire";
     f->fail_errno = ENOSPC;
     f->fail_after = 1;
     fixture_checkpoint(f);

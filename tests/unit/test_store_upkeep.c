@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "common/base/err.h"
-#include "storage/failpoints.h"
 #include "tests/unit/store_fixture.h"
 
 #define DAY_MS UINT64_C(86400000)
@@ -622,7 +621,7 @@ static void a_batch_that_does_not_fit_goes_on_without_its_messages(void **state)
     message = make_msg(a.uid, a.devno, a.epoch, 2, "bob", "2");
     cursor = make_op(PQB_OP_CURSOR, b.uid, b.devno);
     cursor->cursor = iseq;
-    f->fail_step = PQB_FAIL_BATCH_COMMIT;
+    f->fail_step = "batch.commit";
     f->fail_errno = ENOSPC;
     f->fail_after = 1;
     assert_int_equal(pqb_store_submit(f->s, message), PQB_OK);
