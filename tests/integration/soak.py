@@ -25,12 +25,13 @@ GROWTH_BYTES = 1 << 20  # allocator's and page cache's grain
 ALARMS = ("commit.aborts", "login.rollback", "mail.bad", "memory.failed", "push.damaged",
           "shard.view_errors", "store.degraded_entries", "store.records_bad", "tail.bad",
           "udp.kernel_drops")
-# What a network that only loses and a client that only moves cannot bring about.
+# What a network that only loses and a client that only moves cannot bring about. (nack.conflict is
+# not of them: a repeat that is overtaken by its own answer arrives below the client's low.)
 STAYS_ZERO = ALARMS + (
     "ack.cursor_above_head", "answer.dropped", "drop.direction", "drop.field", "drop.long",
     "drop.short", "drop.structure", "drop.type", "drop.unknown_frame", "drop.version", "frag.bad",
     "login.busy_sessions", "login.busy_user", "login.cookie_bad", "login.failed", "login.refused",
-    "mail.dropped", "nack.conflict", "nack.quota", "nack.window", "off.above_head", "reply.dropped",
+    "mail.dropped", "nack.quota", "nack.window", "off.above_head", "reply.dropped",
     "request.failed", "request.full", "session.epoch", "store.generations", "udp.receive_errors",
     "udp.send_dropped")
 # What is watched, and judged by the rule of `grown`.
