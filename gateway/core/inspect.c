@@ -98,6 +98,7 @@ static void validate_session(const struct pqb_engine *e, const struct pqb_sessio
     PQB_ASSERT(s->cursor <= u->head || s->is_rolling_back);
     PQB_ASSERT(s->queued_upto >= s->cursor);
     PQB_ASSERT(s->sent.count <= PQB_SENT_MAX);
+    PQB_ASSERT(s->in_flight <= PQB_SEQ_WINDOW && s->in_flight >= s->hold_count);
     PQB_ASSERT(s->hold_count <= PQB_SESSION_HOLDS_MAX && s->op_count <= PQB_SESSION_OPS_MAX);
     PQB_ASSERT(s->timer.deadline != PQB_NEVER || !pqb_list_is_empty(&s->ready));
     PQB_ASSERT(!s->outbox || !pqb_list_is_empty(&s->ready));

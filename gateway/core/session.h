@@ -60,8 +60,9 @@ struct pqb_session {
     uint32_t off_max_bytes;
     uint16_t off_max; // 0: no off:R waits
     uint32_t devno, epoch;
-    uint32_t frag_id; // last one used
-    float jitter;     // in [0, 1), of the retransmission timer
+    uint32_t frag_id;   // last one used
+    float jitter;       // in [0, 1), of the retransmission timer
+    uint16_t in_flight; // messages that this session has with the writer or held
     uint8_t hold_count, op_count;
     bool is_cursor_busy;  // a cursor or rollback request is with the writer
     bool is_rolling_back; // a new generation is being made; nothing is pushed meanwhile

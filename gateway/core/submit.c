@@ -127,7 +127,8 @@ static struct pqb_request *make_request(struct pqb_engine *e, const struct pqb_s
 }
 
 // On failure the request is freed and nothing is in flight.
-static bool submit(struct pqb_engine *e, struct pqb_request *r, const struct pqb_inflight *key)
+static bool submit(struct pqb_engine *e, struct pqb_session *s, struct pqb_request *r,
+                   const struct pqb_inflight *key)
 {
     const uint64_t cost = cost_of(r->body_len);
     struct pqb_inflight *f = pqb_inflight_table_add(&e->inflight, key);
@@ -141,8 +142,19 @@ static bool submit(struct pqb_engine *e, struct pqb_request *r, const struct pqb
         pqb_inflight_table_remove(&e->inflight, f);
         return false;
     }
+    s->in_flight++;
     e->request_bytes += cost;
     return true;
+}
+
+// Who raises `low` past what he has not been answered would otherwise have as much under way as
+// there is room for everybody.
+static bool may_fly(struct pqb_engine *e, const struct pqb_session *s)
+{
+    if (s->in_flight < PQB_SEQ_WINDOW)
+        return true;
+    pqb_count(e, PQB_COUNTER_SUBMIT_IN_FLIGHT_MAX);
+    return false;
 }
 
 void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
@@ -166,8 +178,8 @@ void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
     key.hash = message_hash(m);
     if (is_in_flight(e, s, &key) || !is_rate_free(e, s, m->seq, now))
         return;
-    r = make_request(e, s, m);
-    if (!r || !submit(e, r, &key))
+    r = may_fly(e, s) ? make_request(e, s, m) : NULL;
+    if (!r || !submit(e, s, r, &key))
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, m->seq, PQB_NACK_BUSY,
                          retry_ms(e, PQB_BUSY_RETRY_MS));
 }
@@ -219,6 +231,7 @@ static void give_back(struct pqb_engine *e, struct pqb_session *s, struct pqb_re
                       enum pqb_nack_reason reason, uint32_t retry_after_ms)
 {
     forget(e, r);
+    s->in_flight--;
     pqb_session_nack(e, s, PQB_FRAME_MSG_R, r->seq, reason, retry_after_ms);
     pqb_request_destroy(r);
 }
@@ -387,14 +400,17 @@ void pqb_submit_on_completed(struct pqb_engine *e, struct pqb_request *r, pqb_ts
     struct pqb_session *s = pqb_session_get_device(e, r->uid, r->devno);
     const bool is_asker = s && s->channel.cid == r->tag[0];
 
+    PQB_ASSERT(!is_asker || (s->in_flight > 0 && s->epoch == r->epoch));
     if (s && s->epoch != r->epoch)
         s = NULL;
-    if (s && is_asker && r->result == PQB_RESULT_TRANSIENT && r->nack == PQB_NACK_ORDER &&
+    if (is_asker && r->result == PQB_RESULT_TRANSIENT && r->nack == PQB_NACK_ORDER &&
         hold(e, s, r, now)) {
         pqb_session_touch(e, s);
         return;
     }
     forget(e, r);
+    if (is_asker)
+        s->in_flight--;
     count_result(e, r);
     if (!s || !is_asker)
         pqb_count(e, PQB_COUNTER_REQUEST_ORPHANED);

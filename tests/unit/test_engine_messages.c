@@ -274,6 +274,31 @@ static void a_full_request_budget_is_an_answer(void **state)
     assert_int_equal(gate_count(g, PQB_COUNTER_REQUEST_BYTES), 0);
 }
 
+static void a_session_has_a_window_of_messages_under_way_wherever_its_low_is(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    g->is_store_stopped = true;
+    peer_send_many(&a, 1, PQB_SEQ_WINDOW, "bob");
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_REQUEST_OUTSTANDING), PQB_SEQ_WINDOW);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_NACK), 0);
+    peer_send_many(&a, PQB_SEQ_WINDOW + 1, PQB_SEQ_WINDOW + 1, "bob");
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_REQUEST_OUTSTANDING), PQB_SEQ_WINDOW);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SUBMIT_IN_FLIGHT_MAX), 1);
+    assert_true(peer_got(&a, PQB_FRAME_NACK, 0, &f));
+    assert_int_equal(f.nack.reason, PQB_NACK_BUSY);
+    g->is_store_stopped = false;
+    gate_settle(g);
+    peer_send_many(&a, PQB_SEQ_WINDOW + 1, PQB_SEQ_WINDOW + 1, "bob");
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_MSG_A), PQB_SEQ_WINDOW + 1);
+}
+
 static void a_message_waits_for_the_one_named_by_after(void **state)
 {
     struct gate *g = *state;
@@ -418,6 +443,7 @@ int main(void)
         CASE(the_seq_window_has_two_sides),
         CASE(messages_above_the_rate_are_told_to_wait),
         CASE(a_full_request_budget_is_an_answer),
+        CASE(a_session_has_a_window_of_messages_under_way_wherever_its_low_is),
         CASE(a_message_waits_for_the_one_named_by_after),
         CASE(both_may_travel_to_the_writer_together),
         CASE(a_chain_of_holds_is_released_at_once),
