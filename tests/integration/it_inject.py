@@ -17,6 +17,8 @@ SCENARIOS = (
     "spoof",
     "oversize",
     "fragment-bomb",
+    "window-abuse",
+    "inbox-flood",
 )
 
 
@@ -28,7 +30,7 @@ def attack(gateway, scenario, *options):
     """The report of an attack that broke no limit; prints the telling figures."""
     done = run_tool("pqbsim", "inject", scenario, "--target", gateway.target, "--seconds", SECONDS,
                     "--stats", os.path.join(gateway.data, "stats"), "--json",
-                    *(("--rate", 500) if SANITIZED else ()), *options, check=None, timeout=90)
+                    *options, *(("--rate", 500) if SANITIZED else ()), check=None, timeout=150)
     assert done.returncode in (0, 1) and done.stdout, f"exit {done.returncode}\n{done.stderr}"
     report = json.loads(done.stdout)
     broken = [check for check in report["checks"]
@@ -158,6 +160,46 @@ def test_what_is_too_long_or_never_finished_is_dropped(directory):
         return (f"{stats['drop.long']} datagrams above 1200 bytes counted and unanswered, "
                 f"{checks['fragments.held_kib']:.0f} KiB held for {checks['fragments.held_ms']:.0f} ms, "
                 f"{stats['frag.evicted']} evicted, {stats['frag.expired']} expired")
+
+
+def test_seqs_beyond_the_window_are_refused_and_cost_nothing(directory):
+    """1 000 000 distinct ids from one device, in the full dose."""
+    with Gateway(directory) as gateway:
+        report = attack(gateway, "window-abuse", *(("--rate", 20000, "--seconds", 40) if LONG else ()))
+        checks, said, stats = checks_of(report), report["figures"], gateway.stats()
+        for name in ("abused-beyond", "abused-after", "abused-skip", "q"):
+            gateway.ctl("user", name, check=1)  # nobody heard of them
+        for counter in ("nack.window", "nack.conflict", "nack.order", "submit.held",
+                        "ack.cursor_above_head", "off.above_head", "drop.field", "drop.structure"):
+            assert stats[counter] > 0, counter
+        assert not LONG or SANITIZED or said["said.beyond-window"] >= 1000000, said
+        return (f"{said['said.beyond-window']} ids beyond the window, 0 accepted, "
+                f"{stats['nack.window']} told so; {said['said.distinct-ids']} within it; "
+                f"{checks['gateway.memory_kib']:.0f} KiB")
+
+
+def test_a_full_inbox_is_told_and_grows_no_further(directory):
+    """The default quotas, 100 000 messages and 64 MiB, in the full dose."""
+    quotas = (100000, 64 << 20) if LONG else (1000, 256 << 10)
+    limits = ("--inbox-messages-max", quotas[0], "--inbox-bytes-max", quotas[1])
+    with Gateway(directory, *limits) as gateway:
+        report = attack(gateway, "inbox-flood", *limits, *(("--seconds", 40) if LONG else ()))
+        checks, figures = checks_of(report), report["figures"]
+        full = {name: json.loads(gateway.ctl("user", "flooded-" + name, "--json").stdout)
+                for name in ("one", "many")}
+        for name, user in full.items():
+            stored = checks[f"stored_messages.{name}-sender{'s' if name == 'many' else ''}"]
+            assert stored <= user["inbox_count"] <= quotas[0], user
+            assert user["inbox_bytes"] <= quotas[1], user
+        assert SANITIZED or full["one"]["inbox_count"] == quotas[0], full
+        assert SANITIZED or full["many"]["inbox_bytes"] > quotas[1] - 1000, full
+        for kind in ("one-sender", "many-senders"):
+            assert SANITIZED or figures["quota_nacks." + kind] > 0, figures
+        assert figures["accepted_aside"] > 0, figures
+        return (f"{full['one']['inbox_count']} of {quotas[0]} messages, "
+                f"{full['many']['inbox_bytes']} of {quotas[1]} bytes; told "
+                f"{figures['quota_nacks.one-sender']} and {figures['quota_nacks.many-senders']} "
+                f"times; {checks['gateway.memory_kib']:.0f} KiB")
 
 
 if __name__ == "__main__":

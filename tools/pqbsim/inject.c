@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/wire/frame.h"
 #include "gateway/io/stats_page.h"
@@ -25,8 +26,9 @@
 #define SLOWER_MAX       10.0 // or so many times what it was before, on a slow machine
 
 static const struct inject_scenario *const scenarios[] = {
-    &inject_amplify, &inject_malformed, &inject_flood_init, &inject_flood_data,   &inject_hijack,
-    &inject_replay,  &inject_spoof,     &inject_oversize,   &inject_fragment_bomb};
+    &inject_amplify,       &inject_malformed,    &inject_flood_init, &inject_flood_data,
+    &inject_hijack,        &inject_replay,       &inject_spoof,      &inject_oversize,
+    &inject_fragment_bomb, &inject_window_abuse, &inject_inbox_flood};
 
 // ---------------------------------------------------------------------------- legitimate users
 
@@ -172,6 +174,16 @@ void inject_check(struct inject *in, const char *name, double value, double limi
     (void)snprintf(c->name, sizeof(c->name), "%s", name);
     c->value = value;
     c->limit = limit;
+}
+
+void inject_note(struct inject *in, const char *name, double value)
+{
+    struct inject_note *n = &in->notes[in->note_count];
+
+    PQB_ASSERT(in->note_count < INJECT_NOTES_MAX);
+    in->note_count++;
+    (void)snprintf(n->name, sizeof(n->name), "%s", name);
+    n->value = value;
 }
 
 static void check_ratios(struct inject *in)
@@ -394,7 +406,10 @@ static int choose(struct inject *in, const char *name)
 
 int pqbsim_inject(int argc, char **argv)
 {
-    static struct inject in = {.duration = 10 * PQB_NS_PER_SEC, .half_open_max = 16384};
+    static struct inject in = {.duration = 10 * PQB_NS_PER_SEC,
+                               .half_open_max = 16384,
+                               .inbox_messages_max = 100000,
+                               .inbox_bytes_max = 64 << 20};
     const char *args[1];
     size_t arg_count;
     const struct cli_option options[] = {
@@ -427,6 +442,20 @@ int pqbsim_inject(int argc, char **argv)
          .min = 1,
          .max = 1048576,
          .help = "the gateway's setting of that name (16384)"},
+        {.name = "inbox-messages-max",
+         .type = CLI_NUMBER,
+         .out = &in.inbox_messages_max,
+         .value = "N",
+         .min = 1,
+         .max = 1000000000,
+         .help = "the same (100000)"},
+        {.name = "inbox-bytes-max",
+         .type = CLI_NUMBER,
+         .out = &in.inbox_bytes_max,
+         .value = "B",
+         .min = 65536,
+         .max = UINT64_C(1) << 40,
+         .help = "the same (67108864)"},
         {.name = "seed",
          .type = CLI_NUMBER,
          .out = &in.seed,

@@ -16,6 +16,7 @@
 #define INJECT_KINDS_MAX   16
 #define INJECT_SOURCES_MAX 256
 #define INJECT_CHECKS_MAX  48
+#define INJECT_NOTES_MAX   16
 #define INJECT_CAPTURE_MAX 16384 // newest datagrams of the legitimate users, for replay
 #define INJECT_LEN_MAX     65507 // what UDP over IPv4 can carry
 
@@ -67,6 +68,11 @@ struct inject_check { // kept when value <= limit
     double value, limit;
 };
 
+struct inject_note { // a figure worth telling, of a scenario's own
+    char name[48];
+    double value;
+};
+
 // Legitimate users as they fared in one phase.
 struct inject_fare {
     struct pqb_hist accepted_us, delivered_us, login_us;
@@ -100,7 +106,7 @@ struct inject {
     const struct inject_scenario *scenario;
     struct pqb_addr target;
     pqb_duration duration;
-    uint64_t seed, rate, half_open_max;
+    uint64_t seed, rate, half_open_max, inbox_messages_max, inbox_bytes_max;
     const char *stats_path;
     bool is_json;
 
@@ -128,6 +134,8 @@ struct inject {
 
     struct inject_check checks[INJECT_CHECKS_MAX];
     size_t check_count;
+    struct inject_note notes[INJECT_NOTES_MAX];
+    size_t note_count;
     uint64_t half_open_peak;
     uint64_t memory_before, memory_peak; // the gateway's own pages; 0: not known
     struct inject_held held;
@@ -138,12 +146,13 @@ struct inject {
 
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
     inject_flood_data, inject_hijack, inject_replay, inject_spoof, inject_oversize,
-    inject_fragment_bomb;
+    inject_fragment_bomb, inject_window_abuse, inject_inbox_flood;
 
 // Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
 uint64_t inject_memory_of(uint64_t pid);
 // One more thing to judge: kept when value <= limit.
 void inject_check(struct inject *in, const char *name, double value, double limit);
+void inject_note(struct inject *in, const char *name, double value);
 double inject_grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,
                     const char *counter);
 // Sessions that neither legitimate users nor the measured logins opened.

@@ -67,6 +67,14 @@ static void json_checks(struct pqb_json *j, const struct inject *in)
     pqb_json_array_end(j);
 }
 
+static void json_notes(struct pqb_json *j, const struct inject *in)
+{
+    pqb_json_object_begin(j, "figures");
+    for (size_t i = 0; i < in->note_count; i++)
+        pqb_json_real(j, in->notes[i].name, in->notes[i].value, 0);
+    pqb_json_object_end(j);
+}
+
 static void print_json(const struct inject *in)
 {
     const struct account *a = &in->account;
@@ -86,6 +94,7 @@ static void print_json(const struct inject *in)
     json_fare(&j, "before", &in->before);
     json_fare(&j, "during", &in->during);
     pqb_json_object_end(&j);
+    json_notes(&j, in);
     json_checks(&j, in);
     pqb_json_bool(&j, "kept", inject_is_kept(in));
     pqb_json_object_end(&j);
@@ -125,6 +134,10 @@ static void print_text(const struct inject *in)
     print_fare("accepted", &in->before.accepted_us, &in->during.accepted_us);
     print_fare("delivered", &in->before.delivered_us, &in->during.delivered_us);
     print_fare("login", &in->before.login_us, &in->during.login_us);
+    if (in->note_count > 0)
+        printf("\nfigures\n");
+    for (size_t i = 0; i < in->note_count; i++)
+        printf("  %-48s %12.0f\n", in->notes[i].name, in->notes[i].value);
     printf("\nlimits\n");
     for (size_t i = 0; i < in->check_count; i++) {
         const struct inject_check *c = &in->checks[i];
