@@ -85,9 +85,11 @@ def tests_of(build):
     return {test["name"] for test in json.loads(listed.stdout)}
 
 
-def run(row):
+def run(row, build):
     """(held, the last line that was printed)"""
     settings, words = command_of(row)
+    words = [re.sub(r"^build(?=/|$)", build, word) for word in words]
+    settings = {name: re.sub(r"^build$", build, value) for name, value in settings.items()}
     done = subprocess.run(words, cwd=ROOT, env={**os.environ, **settings}, text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS)
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
@@ -114,6 +116,7 @@ def write_result(row, result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help="rows to run; all if none is named")
+    parser.add_argument("--build", default="build", help="where the programs are (build)")
     parser.add_argument("--check", metavar="BUILD", help="run nothing: compare the table with the tree and this build")
     parser.add_argument("--write", action="store_true", help="put the results into the table")
     args = parser.parse_args()
@@ -133,7 +136,7 @@ def main():
         if args.rows and row["row"] not in args.rows:
             continue
         start = time.monotonic()
-        held, result = run(row)
+        held, result = run(row, args.build)
         failed += not held
         print(f"{row['row']:>3} {'held' if held else 'BROKEN'} {time.monotonic() - start:5.0f} s  {result}",
               flush=True)
