@@ -3,7 +3,10 @@
 import json
 import os
 
-from harness import LONG, SANITIZED, Gateway, run_cases, run_tool
+import struct
+import time
+
+from harness import LONG, SANITIZED, Gateway, Link, run_cases, run_tool, start_load
 
 SECONDS = 20 if LONG else 2
 HALF_OPEN_MAX = 512  # small, so that the flood reaches it
@@ -19,6 +22,7 @@ SCENARIOS = (
     "fragment-bomb",
     "window-abuse",
     "inbox-flood",
+    "replay-pcap",
 )
 
 
@@ -26,9 +30,10 @@ SCENARIOS = (
 MEMORY_CHECKS = ("gateway.memory_kib",) if SANITIZED else ()
 
 
-def attack(gateway, scenario, *options):
+def attack(gateway, scenario, *options, seconds=SECONDS):
     """The report of an attack that broke no limit; prints the telling figures."""
-    done = run_tool("pqbsim", "inject", scenario, "--target", gateway.target, "--seconds", SECONDS,
+    done = run_tool("pqbsim", "inject", scenario, "--target", gateway.target,
+                    *(("--seconds", seconds) if seconds else ()),
                     "--stats", os.path.join(gateway.data, "stats"), "--json",
                     *options, *(("--rate", 500) if SANITIZED else ()), check=None, timeout=150)
     assert done.returncode in (0, 1) and done.stdout, f"exit {done.returncode}\n{done.stderr}"
@@ -111,9 +116,60 @@ def test_sessions_are_not_taken_over(directory):
 
 
 def test_what_is_sent_again_does_nothing_again(directory):
+    """Data and logins of living sessions; 1000 logins and more."""
     with Gateway(directory) as gateway:
-        inject(gateway, "replay")
-        assert gateway.stats()["drop.replay"] > 0
+        report = attack(gateway, "replay")
+        kinds, checks, stats = kinds_of(report), checks_of(report), gateway.stats()
+        logins = sum(kinds[kind]["sent"] for kind in ("login-own-address", "login-other-address",
+                                                      "login-as-resume"))
+        assert stats["drop.replay"] > 0 and stats["login.repeated"] > 0, stats
+        assert SANITIZED or logins >= 1000, logins
+        return (f"{logins} logins and {kinds['own-address']['sent'] + kinds['other-address']['sent']} "
+                f"datagrams again: {checks['legitimate.logged_in_again']:.0f} sessions ended, "
+                f"{checks['replayed.messages']:.0f} messages, {checks['replayed.sessions']:.0f} sessions, "
+                f"{checks['gateway.path.moved']:.0f} moves, {report['legitimate']['delivered']} of "
+                f"{report['legitimate']['sent']} messages in one inbox entry each")
+
+
+def capture_sessions(gateway, path):
+    """Traffic of 60 clients through a link; most of their sessions still live when it is done."""
+    with Link(gateway.target, "--pcap", path) as link:
+        load = start_load(link.target, "--clients", 60, "--rate", 1000 if LONG else 300)
+        time.sleep(15 if LONG else 2.5)
+        load.kill()  # no session is logged out
+        load.communicate()
+        time.sleep(0.5)
+
+
+def test_a_captured_session_played_again_is_counted_and_dropped(directory):
+    """A session that the attack's own users replace is unknown afterwards, the others still live."""
+    path = os.path.join(directory, "capture.pcap")
+    with Gateway(directory) as gateway:
+        capture_sessions(gateway, path)
+        report = attack(gateway, "replay-pcap", path, "--speed", "max", seconds=None)
+        sent = kinds_of(report)["recorded"]["sent"]
+        checks, stats = checks_of(report), gateway.stats()
+        assert sent >= (10000 if LONG else 500), sent
+        assert stats["drop.replay"] > 0 and stats["drop.unknown_cid"] > 0, stats
+        return (f"{sent} datagrams again: {checks['replayed.data_taken']:.0f} taken, "
+                f"{checks['replayed.messages']:.0f} messages, {checks['gateway.path.moved']:.0f} moves; "
+                f"{stats['drop.replay']} replays, {stats['drop.stale']} stale, "
+                f"{stats['drop.unknown_cid']} of no session")
+
+
+def test_what_is_no_capture_is_told(directory):
+    path = os.path.join(directory, "capture.pcap")
+    header = struct.pack("<IHHIIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101)
+    for content, word in ((b"\x0a\x0d\x0d\x0a" + bytes(24), "pcapng"), (b"text", "no capture"),
+                          (header + bytes(7), "damaged"), (header, "nothing in it"),
+                          (header[:20] + b"\xff\0\0\0", "link type")):
+        with open(path, "wb") as file:
+            file.write(content)
+        done = run_tool("pqbsim", "inject", "replay-pcap", path, "--target", "127.0.0.1:1", check=2)
+        assert word in done.stderr, done.stderr
+    for wrong in (("replay-pcap",), ("replay-pcap", path + ".none"), ("spoof", path),
+                  ("replay-pcap", path, "--speed", "0"), ("replay-pcap", path, "--speed", "fast")):
+        run_tool("pqbsim", "inject", *wrong, "--target", "127.0.0.1:1", check=2)
 
 
 def test_spoofed_addresses_cost_neither_sessions_nor_memory(directory):

@@ -10,9 +10,12 @@
 #include "common/base/err.h"
 #include "common/wire/frame.h"
 #include "gateway/io/stats_page.h"
+#include "tools/pqbsim/inject_pcap.h"
 #include "tools/pqbsim/pqbsim.h"
 
 #define LEGITIMATE_RATE  100 // messages a second
+#define DURATION_NS      (10 * PQB_NS_PER_SEC)
+#define SPEED_MAX        1e6
 #define BODY_BYTES       100
 #define BEFORE_MIN_NS    PQB_NS_PER_SEC
 #define LOGIN_WAIT_NS    (20 * PQB_NS_PER_SEC)
@@ -26,9 +29,9 @@
 #define SLOWER_MAX       10.0 // or so many times what it was before, on a slow machine
 
 static const struct inject_scenario *const scenarios[] = {
-    &inject_amplify,       &inject_malformed,    &inject_flood_init, &inject_flood_data,
-    &inject_hijack,        &inject_replay,       &inject_spoof,      &inject_oversize,
-    &inject_fragment_bomb, &inject_window_abuse, &inject_inbox_flood};
+    &inject_amplify,       &inject_malformed,    &inject_flood_init,  &inject_flood_data,
+    &inject_hijack,        &inject_replay,       &inject_spoof,       &inject_oversize,
+    &inject_fragment_bomb, &inject_window_abuse, &inject_inbox_flood, &inject_replay_pcap};
 
 // ---------------------------------------------------------------------------- legitimate users
 
@@ -382,7 +385,7 @@ static int run_inject(struct inject *in)
 static int print_list(void)
 {
     for (size_t i = 0; i < PQB_ARRAY_LEN(scenarios); i++)
-        printf("%-11s %s\n            limit: %s\n", scenarios[i]->name, scenarios[i]->help,
+        printf("%-13s %s\n              limit: %s\n", scenarios[i]->name, scenarios[i]->help,
                scenarios[i]->limit);
     printf("\nIn each, %d legitimate users beside it must lose nothing and get nothing twice; the "
            "p99 of delivery\nmust stay within %.0f ms and that of logins within %.0f ms (or %.0f "
@@ -391,26 +394,58 @@ static int print_list(void)
     return CLI_EXIT_DONE;
 }
 
-static int choose(struct inject *in, const char *name)
+static const struct inject_scenario *find(const char *name)
 {
     for (size_t i = 0; i < PQB_ARRAY_LEN(scenarios); i++) {
-        if (strcmp(scenarios[i]->name, name) != 0)
-            continue;
-        in->scenario = scenarios[i];
-        if (in->rate == 0)
-            in->rate = scenarios[i]->rate;
-        return run_inject(in);
+        if (strcmp(scenarios[i]->name, name) == 0)
+            return scenarios[i];
     }
-    return cli_wrong("pqbsim inject", "no such scenario", "Try 'pqbsim inject list'.");
+    return NULL;
+}
+
+// What the command line says beyond single options. An exit status.
+static int check_options(struct inject *in, const char *speed, const char *file)
+{
+    char *end = NULL;
+
+    if (in->target.family == 0)
+        return cli_wrong("pqbsim inject", "--target is needed", "Try --target 127.0.0.1:7400.");
+    if (in->duration != 0 && in->duration < PQB_NS_PER_SEC / 10)
+        return cli_wrong("pqbsim inject", "--seconds must be at least 0.1", "Try --seconds 10.");
+    if (in->scenario->takes_file != (file != NULL))
+        return cli_wrong("pqbsim inject",
+                         file != NULL ? "a file is not wanted" : "a file is needed",
+                         "Try replay-pcap FILE.");
+    in->speed = strcmp(speed, "max") == 0 ? 0 : strtod(speed, &end);
+    if (end != NULL && (*end != '\0' || !(in->speed > 0 && in->speed <= SPEED_MAX)))
+        return cli_wrong("pqbsim inject", "--speed needs a positive number or 'max'",
+                         "Try --speed 2 for twice as fast.");
+    return CLI_EXIT_DONE;
+}
+
+static int run_scenario(struct inject *in, const char *file, const struct pqb_addr *captured)
+{
+    int status = CLI_EXIT_DONE;
+
+    if (in->rate == 0)
+        in->rate = in->scenario->rate;
+    if (file != NULL)
+        status = inject_pcap_load(in, file, captured);
+    if (in->duration == 0)
+        in->duration =
+            file != NULL && status == CLI_EXIT_DONE ? inject_pcap_duration(in) : DURATION_NS;
+    if (status == CLI_EXIT_DONE)
+        status = run_inject(in);
+    inject_pcap_free(in);
+    return status;
 }
 
 int pqbsim_inject(int argc, char **argv)
 {
-    static struct inject in = {.duration = 10 * PQB_NS_PER_SEC,
-                               .half_open_max = 16384,
-                               .inbox_messages_max = 100000,
-                               .inbox_bytes_max = 64 << 20};
-    const char *args[1];
+    static struct inject in = {
+        .half_open_max = 16384, .inbox_messages_max = 100000, .inbox_bytes_max = 64 << 20};
+    struct pqb_addr captured = {0};
+    const char *args[2], *speed = "1", *file;
     size_t arg_count;
     const struct cli_option options[] = {
         {.name = "target",
@@ -422,7 +457,7 @@ int pqbsim_inject(int argc, char **argv)
          .type = CLI_SECONDS,
          .out = &in.duration,
          .value = "S",
-         .help = "how long to attack (10)"},
+         .help = "how long to attack (10; replay-pcap: the capture once)"},
         {.name = "rate",
          .type = CLI_NUMBER,
          .out = &in.rate,
@@ -456,6 +491,16 @@ int pqbsim_inject(int argc, char **argv)
          .min = 65536,
          .max = UINT64_C(1) << 40,
          .help = "the same (67108864)"},
+        {.name = "speed",
+         .type = CLI_TEXT,
+         .out = &speed,
+         .value = "X",
+         .help = "replay-pcap: so many times the capture's speed, or 'max' (1)"},
+        {.name = "captured",
+         .type = CLI_ADDR,
+         .out = &captured,
+         .value = "H:P",
+         .help = "replay-pcap: the gateway's address in the capture (where the first INIT went)"},
         {.name = "seed",
          .type = CLI_NUMBER,
          .out = &in.seed,
@@ -465,15 +510,16 @@ int pqbsim_inject(int argc, char **argv)
     };
     const struct cli_command command = {
         .name = "pqbsim inject",
-        .usage = "SCENARIO --target H:P [--option VALUE]...\n       pqbsim inject list",
+        .usage = "SCENARIO [FILE] --target H:P [--option VALUE]...\n       pqbsim inject list",
         .about = "Attacks a gateway that you run, with legitimate users beside it, and compares "
                  "what comes back and\nwhat becomes of them with the documented limits. Exit "
                  "status 1 if one was broken. 'pqbsim inject\nlist' tells scenarios and limits.",
         .options = options,
         .option_count = PQB_ARRAY_LEN(options),
-        .args_max = 1,
+        .args_max = 2,
     };
     enum cli_verdict verdict;
+    int status;
 
     in.seed = cli_now();
     verdict = cli_parse(&command, argc, argv, args, &arg_count);
@@ -483,9 +529,10 @@ int pqbsim_inject(int argc, char **argv)
         return cli_wrong("pqbsim inject", "a scenario is needed", "Try 'pqbsim inject list'.");
     if (strcmp(args[0], "list") == 0)
         return print_list();
-    if (in.target.family == 0)
-        return cli_wrong("pqbsim inject", "--target is needed", "Try --target 127.0.0.1:7400.");
-    if (in.duration < PQB_NS_PER_SEC / 10)
-        return cli_wrong("pqbsim inject", "--seconds must be at least 0.1", "Try --seconds 10.");
-    return choose(&in, args[0]);
+    in.scenario = find(args[0]);
+    if (in.scenario == NULL)
+        return cli_wrong("pqbsim inject", "no such scenario", "Try 'pqbsim inject list'.");
+    file = arg_count > 1 ? args[1] : NULL;
+    status = check_options(&in, speed, file);
+    return status == CLI_EXIT_DONE ? run_scenario(&in, file, &captured) : status;
 }

@@ -48,6 +48,7 @@ struct inject_scenario {
     void (*on_sample)(struct inject *in, const struct pqb_stats_snapshot *s, pqb_tstamp now);
     void (*judge)(struct inject *in, const struct pqb_stats_snapshot *from,
                   const struct pqb_stats_snapshot *to);
+    bool takes_file;  // a capture, named behind the scenario
     bool is_still;    // no legitimate session may change its address
     bool is_spoofing; // each datagram comes from another address of 127.0.0.0/8
     // Bytes of memory that the gateway may gain. May be NULL.
@@ -99,6 +100,11 @@ struct inject_held { // in reassemblies of the gateway
     pqb_duration longest;
 };
 
+struct inject_replayed { // datagrams sent a second time
+    uint64_t data, logins;
+};
+
+struct inject_pcap;
 struct inject_probe;
 struct pqb_unpacker;
 
@@ -126,10 +132,16 @@ struct inject {
     double attack_seconds;
     pqb_tstamp attack_at; // when it began; 0: not yet
     bool is_attacking;
-    int via; // fleet socket the datagram just made goes out by; -1: its kind's source
+    // Where the datagram just made goes out: a fleet socket, or a source of its kind; -1: any of
+    // them.
+    int via, source;
 
     struct inject_capture *captures;
     uint64_t captured;
+    struct inject_capture logins[INJECT_CLIENTS]; // the last INIT of each legitimate user
+    struct inject_replayed replayed;
+    struct inject_pcap *pcap; // replay-pcap's
+    double speed;             // of its timing; 0: as fast as the rate allows
     struct inject_peer peer;
 
     struct inject_check checks[INJECT_CHECKS_MAX];
@@ -146,7 +158,7 @@ struct inject {
 
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
     inject_flood_data, inject_hijack, inject_replay, inject_spoof, inject_oversize,
-    inject_fragment_bomb, inject_window_abuse, inject_inbox_flood;
+    inject_fragment_bomb, inject_window_abuse, inject_inbox_flood, inject_replay_pcap;
 
 // Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
 uint64_t inject_memory_of(uint64_t pid);
@@ -173,6 +185,11 @@ size_t inject_peer_login(struct inject *in, const char *user, const char *device
 // Learns the connection id from RESP, forgets it on RESET.
 void inject_peer_on_answer(struct inject *in, const uint8_t *data, size_t len);
 void inject_send(struct inject *in, uint32_t source, const uint8_t *data, size_t len);
+
+// A datagram that the gateway had before is about to be sent; and what must have become of them.
+void inject_replay_note(struct inject *in, const uint8_t *data, size_t len);
+void inject_judge_replay(struct inject *in, const struct pqb_stats_snapshot *from,
+                         const struct pqb_stats_snapshot *to);
 
 // Opens the sources of all kinds. PQB_OK or PQB_ERR_IO.
 PQB_MUST_USE int inject_open_sources(struct inject *in);

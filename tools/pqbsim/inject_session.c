@@ -29,16 +29,17 @@ static const struct inject_kind hijack_kinds[] = {
     [FIRST_DATA] = {"first-data-elsewhere", 3.0},
 };
 
-static void capture(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
+static void set_capture(struct inject_capture *c, uint32_t user, const uint8_t *data, size_t len)
 {
-    struct inject_capture *c = &in->captures[in->captured % INJECT_CAPTURE_MAX];
-
-    if (len > sizeof(c->data))
-        return;
     c->user = user;
     c->len = len;
     memcpy(c->data, data, len);
-    in->captured++;
+}
+
+static void capture(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
+{
+    if (len <= PQB_DATAGRAM_MAX)
+        set_capture(&in->captures[in->captured++ % INJECT_CAPTURE_MAX], user, data, len);
 }
 
 static const struct inject_capture *newest(const struct inject *in)
@@ -119,36 +120,92 @@ const struct inject_scenario inject_hijack = {
 
 // ------------------------------------------------------------------------------------- replay
 
-static const struct inject_kind replay_kinds[] = {
-    {"own-address", 0}, // the answers are the victim's, and counted there
-    {"other-address", 3.0},
+enum replay_kind {
+    OWN_ADDRESS,
+    OTHER_ADDRESS,
+    LOGIN_OWN_ADDRESS,
+    LOGIN_OTHER_ADDRESS,
+    LOGIN_RESUME,
 };
+
+static const struct inject_kind replay_kinds[] = {
+    [OWN_ADDRESS] = {"own-address", 0}, // the answers are the victim's, and counted there
+    [OTHER_ADDRESS] = {"other-address", 1.0},
+    [LOGIN_OWN_ADDRESS] = {"login-own-address", 0},
+    [LOGIN_OTHER_ADDRESS] = {"login-other-address", 1.0},
+    [LOGIN_RESUME] = {"login-as-resume", 1.0}, // the other handshake: refused today
+};
+
+static void capture_all(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
+{
+    enum pqb_datagram_type type;
+
+    capture(in, user, data, len);
+    if (pqb_datagram_peek(data, len, &type) == PQB_VERDICT_OK && type == PQB_DATAGRAM_INIT)
+        set_capture(&in->logins[user], user, data, len);
+}
+
+void inject_replay_note(struct inject *in, const uint8_t *data, size_t len)
+{
+    enum pqb_datagram_type type;
+
+    if (pqb_datagram_peek(data, len, &type) != PQB_VERDICT_OK)
+        return;
+    in->replayed.data += type == PQB_DATAGRAM_DATA;
+    in->replayed.logins += type == PQB_DATAGRAM_INIT;
+}
 
 static size_t make_replay(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
 {
     const uint64_t held = PQB_MIN(in->captured, (uint64_t)INJECT_CAPTURE_MAX);
-    const struct inject_capture *c;
+    const struct inject_capture *c = &in->logins[pqb_rng_below(&in->rng, INJECT_CLIENTS)];
 
     (void)now;
     if (in->captured == 0)
         return 0;
-    c = &in->captures[pqb_rng_below(&in->rng, held)];
-    if (kind == 0)
+    if (kind == OWN_ADDRESS || kind == OTHER_ADDRESS)
+        c = &in->captures[pqb_rng_below(&in->rng, held)];
+    if (kind == OWN_ADDRESS || kind == LOGIN_OWN_ADDRESS)
         in->via = (int)in->fleet.clients[c->user].socket;
     memcpy(out, c->data, c->len);
+    if (kind == LOGIN_RESUME)
+        out[0] = PQB_WIRE_VERSION << 4 | PQB_DATAGRAM_RESUME;
+    inject_replay_note(in, out, c->len);
     return c->len;
+}
+
+void inject_judge_replay(struct inject *in, const struct pqb_stats_snapshot *from,
+                         const struct pqb_stats_snapshot *to)
+{
+    // Not taken a second time, but not by the gateway's doing.
+    double lost =
+        inject_grown(from, to, "udp.kernel_drops") + inject_grown(from, to, "mail.dropped");
+    double refused = inject_grown(from, to, "drop.replay") + inject_grown(from, to, "drop.stale") +
+                     inject_grown(from, to, "drop.unknown_cid");
+
+    for (size_t i = 0; i < in->scenario->kind_count; i++)
+        lost += (double)in->counts[i].failed;
+    inject_check(in, "replayed.data_taken",
+                 PQB_MAX(0.0, (double)in->replayed.data - refused - lost), 0);
+    inject_check(
+        in, "replayed.logins_not_counted",
+        PQB_MAX(0.0, (double)in->replayed.logins - inject_grown(from, to, "login.inits") - lost),
+        0);
+    inject_check(in, "replayed.messages", inject_messages_of_others(in, from, to), 0);
+    inject_check(in, "replayed.sessions", inject_sessions_of_others(in, from, to), 0);
 }
 
 const struct inject_scenario inject_replay = {
     .name = "replay",
     .help = "all that legitimate users sent, logins too, sent again from their and other addresses",
-    .limit = "nothing is delivered twice, no session moves (needs --stats); 3.0 bytes out per byte "
-             "in elsewhere",
+    .limit = "nothing is taken twice, nobody's session ends, opens or moves (needs --stats); 1.0 "
+             "bytes out per byte in elsewhere",
     .kinds = replay_kinds,
     .kind_count = PQB_ARRAY_LEN(replay_kinds),
     .sources = 1,
     .rate = 2000,
     .make = make_replay,
-    .on_legitimate = capture,
+    .on_legitimate = capture_all,
+    .judge = inject_judge_replay,
     .is_still = true,
 };

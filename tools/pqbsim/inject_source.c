@@ -152,16 +152,17 @@ void inject_attack_due(struct inject *in, pqb_tstamp start, pqb_tstamp now)
         const uint32_t kind = (uint32_t)(in->turn % sc->kind_count);
         size_t len;
 
-        in->via = -1;
+        in->via = in->source = -1;
         len = sc->make(in, kind, data, now);
         if (len == 0)
             continue;
+        if (in->source < 0)
+            in->source = (int)pqb_rng_below(&in->rng, sc->sources);
         if (in->via >= 0)
             count_sent(in, kind, len,
                        send(in->fleet.sockets[in->via], data, len, MSG_DONTWAIT) >= 0);
         else
-            inject_send(in, kind * sc->sources + (uint32_t)pqb_rng_below(&in->rng, sc->sources),
-                        data, len);
+            inject_send(in, kind * sc->sources + (uint32_t)in->source, data, len);
     }
 }
 
