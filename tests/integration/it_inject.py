@@ -23,6 +23,7 @@ SCENARIOS = (
     "window-abuse",
     "inbox-flood",
     "replay-pcap",
+    "slow-consumer",
 )
 
 
@@ -239,7 +240,8 @@ def test_a_full_inbox_is_told_and_grows_no_further(directory):
     quotas = (100000, 64 << 20) if LONG else (1000, 256 << 10)
     limits = ("--inbox-messages-max", quotas[0], "--inbox-bytes-max", quotas[1])
     with Gateway(directory, *limits) as gateway:
-        report = attack(gateway, "inbox-flood", *limits, *(("--seconds", 40) if LONG else ()))
+        report = attack(gateway, "inbox-flood", *limits,
+                        *(("--rate", 6000, "--seconds", 40) if LONG else ()))
         checks, figures = checks_of(report), report["figures"]
         full = {name: json.loads(gateway.ctl("user", "flooded-" + name, "--json").stdout)
                 for name in ("one", "many")}
@@ -256,6 +258,21 @@ def test_a_full_inbox_is_told_and_grows_no_further(directory):
                 f"{full['many']['inbox_bytes']} of {quotas[1]} bytes; told "
                 f"{figures['quota_nacks.one-sender']} and {figures['quota_nacks.many-senders']} "
                 f"times; {checks['gateway.memory_kib']:.0f} KiB")
+
+
+def test_receivers_that_take_nothing_cost_their_window(directory):
+    """1000 of them in the full dose."""
+    peers = 1000 if LONG else 150
+    with Gateway(directory) as gateway:
+        report = attack(gateway, "slow-consumer", "--peers", peers)
+        checks, figures, fare = checks_of(report), report["figures"], report["legitimate"]
+        assert figures["consumers"] == peers and figures["sent_to_consumers"] > 0, figures
+        assert SANITIZED or checks["consumers.in_flight"] == 256, checks  # and no more: a limit
+        return (f"{peers} consumers, {figures['fed']} messages for them, at most "
+                f"{checks['consumers.in_flight']:.0f} on the way to one, "
+                f"{checks['gateway.memory_kib']:.0f} KiB, delivered p99 of others "
+                f"{fare['before']['delivered_us']['p99'] / 1000:.1f} ms before and "
+                f"{fare['during']['delivered_us']['p99'] / 1000:.1f} ms during")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@
 #include "tools/pqbsim/inject_pcap.h"
 #include "tools/pqbsim/pqbsim.h"
 
-#define LEGITIMATE_RATE  100 // messages a second
 #define DURATION_NS      (10 * PQB_NS_PER_SEC)
 #define SPEED_MAX        1e6
 #define BODY_BYTES       100
 #define BEFORE_MIN_NS    PQB_NS_PER_SEC
 #define LOGIN_WAIT_NS    (20 * PQB_NS_PER_SEC)
+#define RAMP_MAX_NS      (30 * PQB_NS_PER_SEC)
 #define SETTLE_NS        (30 * PQB_NS_PER_SEC)
 #define AFTERMATH_NS     (500 * PQB_NS_PER_MS) // late answers and duplicates show in it
 #define TURN_NS          (500 * PQB_NS_PER_US) // what a measured login may be late
@@ -31,7 +31,8 @@
 static const struct inject_scenario *const scenarios[] = {
     &inject_amplify,       &inject_malformed,    &inject_flood_init,  &inject_flood_data,
     &inject_hijack,        &inject_replay,       &inject_spoof,       &inject_oversize,
-    &inject_fragment_bomb, &inject_window_abuse, &inject_inbox_flood, &inject_replay_pcap};
+    &inject_fragment_bomb, &inject_window_abuse, &inject_inbox_flood, &inject_replay_pcap,
+    &inject_slow_consumer};
 
 // ---------------------------------------------------------------------------- legitimate users
 
@@ -108,23 +109,27 @@ static void sample(struct inject *in, pqb_tstamp now)
     pqb_stats_snapshot_fini(&s);
 }
 
-// Legitimate traffic for so long, and the attack beside it if it is time for that.
-static void run_phase(struct inject *in, pqb_duration duration)
+// Legitimate traffic for so long, or until `is_over`, and the attack beside it if it is time for
+// that.
+static void run_phase(struct inject *in, pqb_duration duration,
+                      bool (*is_over)(const struct inject *in))
 {
     const pqb_tstamp start = in->fleet.now, end = start + duration;
     const uint64_t before = in->account.count + in->throttled;
     pqb_tstamp now = start, sample_at = start;
 
-    in->attack_at = in->is_attacking ? start : 0;
-    while (now < end) {
-        const uint64_t due = pqb_elapsed(start, now) / (PQB_NS_PER_SEC / LEGITIMATE_RATE) + before;
+    if (in->is_attacking && in->attack_at == 0)
+        in->attack_at = start;
+    while (now < end && (is_over == NULL || !is_over(in))) {
+        const uint64_t due =
+            pqb_elapsed(start, now) / (PQB_NS_PER_SEC / in->legitimate_rate) + before;
 
         while (in->account.count + in->throttled < due)
             send_one(in, now);
         now = fleet_run(&in->fleet, now + TURN_NS);
         inject_probe_turn(in->probe, now);
         if (in->is_attacking) {
-            inject_attack_due(in, start, now);
+            inject_attack_due(in, in->attack_at, now);
             inject_read_answers(in);
         }
         if (now >= sample_at) {
@@ -133,7 +138,7 @@ static void run_phase(struct inject *in, pqb_duration duration)
         }
     }
     if (in->is_attacking)
-        in->attack_seconds = (double)pqb_elapsed(start, now) / 1e9;
+        in->attack_seconds = (double)pqb_elapsed(in->attack_at, now) / 1e9;
 }
 
 // Until everything legitimate has arrived, one more login has been made, and then a little.
@@ -229,6 +234,11 @@ static void check_users(struct inject *in)
                  PQB_MAX(DELIVERED_MAX_MS, SLOWER_MAX * p99_ms(&before->delivered_us)));
     inject_check(in, "legitimate.login_p99_ms", p99_ms(&during->login_us),
                  PQB_MAX(LOGIN_MAX_MS, SLOWER_MAX * p99_ms(&before->login_us)));
+    if (in->scenario->is_ramped == NULL)
+        return;
+    inject_check(in, "ramp.logins_failed", (double)in->ramp.logins_failed, 0);
+    inject_check(in, "ramp.delivered_p99_ms", p99_ms(&in->ramp.delivered_us),
+                 PQB_MAX(DELIVERED_MAX_MS, SLOWER_MAX * p99_ms(&before->delivered_us)));
 }
 
 double inject_grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,
@@ -304,11 +314,16 @@ static int fail(const char *what, const char *hint)
 static void attack(struct inject *in)
 {
     in->fare = &in->before;
-    run_phase(in, PQB_MAX(in->duration / 2, BEFORE_MIN_NS));
+    run_phase(in, PQB_MAX(in->duration / 2, BEFORE_MIN_NS), NULL);
     end_phase(in, &in->before);
-    in->fare = &in->during;
     in->is_attacking = true;
-    run_phase(in, in->duration);
+    if (in->scenario->is_ramped != NULL) {
+        in->fare = &in->ramp;
+        run_phase(in, RAMP_MAX_NS, in->scenario->is_ramped);
+        end_phase(in, &in->ramp);
+    }
+    in->fare = &in->during;
+    run_phase(in, in->duration, NULL);
     in->is_attacking = false;
     settle(in);
     end_phase(in, &in->during);
@@ -442,8 +457,11 @@ static int run_scenario(struct inject *in, const char *file, const struct pqb_ad
 
 int pqbsim_inject(int argc, char **argv)
 {
-    static struct inject in = {
-        .half_open_max = 16384, .inbox_messages_max = 100000, .inbox_bytes_max = 64 << 20};
+    static struct inject in = {.half_open_max = 16384,
+                               .inbox_messages_max = 100000,
+                               .inbox_bytes_max = 64 << 20,
+                               .legitimate_rate = 100,
+                               .peers = 1000};
     struct pqb_addr captured = {0};
     const char *args[2], *speed = "1", *file;
     size_t arg_count;
@@ -465,6 +483,20 @@ int pqbsim_inject(int argc, char **argv)
          .min = 1,
          .max = 10000000,
          .help = "datagrams a second of the attack (the scenario's)"},
+        {.name = "legitimate-rate",
+         .type = CLI_NUMBER,
+         .out = &in.legitimate_rate,
+         .value = "R",
+         .min = 1,
+         .max = 100000,
+         .help = "messages a second of the legitimate users (100)"},
+        {.name = "peers",
+         .type = CLI_NUMBER,
+         .out = &in.peers,
+         .value = "N",
+         .min = 1,
+         .max = INJECT_PEERS_MAX,
+         .help = "devices of the attacker, where a scenario has a choice (1000)"},
         {.name = "stats",
          .type = CLI_TEXT,
          .out = &in.stats_path,

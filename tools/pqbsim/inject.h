@@ -20,6 +20,8 @@
 #define INJECT_CAPTURE_MAX 16384 // newest datagrams of the legitimate users, for replay
 #define INJECT_LEN_MAX     65507 // what UDP over IPv4 can carry
 
+#define INJECT_PEERS_MAX 1000
+
 #define INJECT_CLIENTS 20 // legitimate users: load0, load1 ... on device "sim"
 
 struct inject;
@@ -48,7 +50,9 @@ struct inject_scenario {
     void (*on_sample)(struct inject *in, const struct pqb_stats_snapshot *s, pqb_tstamp now);
     void (*judge)(struct inject *in, const struct pqb_stats_snapshot *from,
                   const struct pqb_stats_snapshot *to);
-    bool takes_file;  // a capture, named behind the scenario
+    bool takes_file; // a capture, named behind the scenario
+    // Whether the attack has built up: what comes before is not counted as `during`. May be NULL.
+    bool (*is_ramped)(const struct inject *in);
     bool is_still;    // no legitimate session may change its address
     bool is_spoofing; // each datagram comes from another address of 127.0.0.0/8
     // Bytes of memory that the gateway may gain. May be NULL.
@@ -112,7 +116,8 @@ struct inject {
     const struct inject_scenario *scenario;
     struct pqb_addr target;
     pqb_duration duration;
-    uint64_t seed, rate, half_open_max, inbox_messages_max, inbox_bytes_max;
+    uint64_t seed, rate, legitimate_rate, peers;
+    uint64_t half_open_max, inbox_messages_max, inbox_bytes_max; // the gateway's settings
     const char *stats_path;
     bool is_json;
 
@@ -121,7 +126,7 @@ struct inject {
     struct account account;
     struct inject_probe *probe;
     struct pqb_unpacker *unpacker;
-    struct inject_fare before, during;
+    struct inject_fare before, ramp, during;
     struct inject_fare *fare; // of the current phase
     uint64_t throttled;       // legitimate messages that a full queue refused
 
@@ -158,7 +163,8 @@ struct inject {
 
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
     inject_flood_data, inject_hijack, inject_replay, inject_spoof, inject_oversize,
-    inject_fragment_bomb, inject_window_abuse, inject_inbox_flood, inject_replay_pcap;
+    inject_fragment_bomb, inject_window_abuse, inject_inbox_flood, inject_replay_pcap,
+    inject_slow_consumer;
 
 // Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
 uint64_t inject_memory_of(uint64_t pid);

@@ -92,6 +92,8 @@ static void print_json(const struct inject *in)
     pqb_json_uint(&j, "accepted", a->accepted);
     pqb_json_uint(&j, "delivered", a->delivered);
     json_fare(&j, "before", &in->before);
+    if (in->scenario->is_ramped != NULL)
+        json_fare(&j, "ramp", &in->ramp);
     json_fare(&j, "during", &in->during);
     pqb_json_object_end(&j);
     json_notes(&j, in);
