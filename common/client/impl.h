@@ -115,7 +115,7 @@ struct pqb_outbox {
     struct pqb_list queue;
     struct pqb_list *unmapped; // first one not yet looked at for `sent`; the head when none is left
     struct pqb_list ephemeral;
-    uint32_t count, bytes, ephemeral_count, abandoned_count;
+    uint32_t count, large_count, bytes, ephemeral_count, abandoned_count;
     uint32_t epoch; // 0: none
     uint64_t next_seq;
     uint64_t low_durable;  // lowest unresolved seq as the store surely knows it: what is told

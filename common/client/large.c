@@ -104,6 +104,8 @@ static struct pqb_outmsg *next_waiting(const struct pqb_client *c)
 {
     bool is_walked = false;
 
+    if (c->outbox.large_count == 0) // asked at every event, and mostly there is none
+        return NULL;
     PQB_LIST_FOREACH (it, &c->outbox.queue) {
         struct pqb_outmsg *m = PQB_CONTAINER_OF(it, struct pqb_outmsg, link);
 

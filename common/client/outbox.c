@@ -127,6 +127,7 @@ static void append(struct pqb_outbox *o, struct pqb_outmsg *m)
     if (o->unmapped == &o->queue)
         o->unmapped = &m->link;
     o->count++;
+    o->large_count += m->is_large;
     o->bytes += m->len;
     o->next_seq = m->seq + 1;
 }
@@ -230,6 +231,7 @@ static void resolve(struct pqb_client *c, struct pqb_outmsg *m, pqb_tstamp now)
         o->abandoned_count--;
     pqb_list_unlink(&m->link);
     o->count--;
+    o->large_count -= m->is_large;
     o->bytes -= m->len;
     free(m);
 }
