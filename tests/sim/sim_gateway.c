@@ -342,7 +342,7 @@ void sim_gateway_on_packet(struct sim_gateway *g, const struct sim_packet *packe
         return; // the socket's buffer is full
     shard->rx[shard->rx_count] = malloc(sizeof(*packet));
     PQB_ASSERT(shard->rx[shard->rx_count]);
-    *shard->rx[shard->rx_count++] = *packet;
+    sim_packet_copy(shard->rx[shard->rx_count++], packet);
     shard->wake_at = PQB_MIN(shard->wake_at, now);
 }
 

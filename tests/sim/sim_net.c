@@ -25,6 +25,11 @@ void sim_net_fini(struct sim_net *net)
     net->count = net->capacity = 0;
 }
 
+void sim_packet_copy(struct sim_packet *to, const struct sim_packet *from)
+{
+    memcpy(to, from, offsetof(struct sim_packet, data) + from->len);
+}
+
 // ------------------------------------------------------------------------------------ addresses
 
 uint32_t sim_net_attach(struct sim_net *net)
@@ -213,7 +218,7 @@ static void corrupt(struct sim_net *net, struct sim_packet *packet)
     }
 }
 
-static void enqueue(struct fate *f, struct sim_packet packet, pqb_duration extra)
+static void enqueue(struct fate *f, const struct sim_packet *packet, pqb_duration extra)
 {
     struct sim_net *net = f->net;
     struct sim_packet *copy = malloc(sizeof(*copy));
@@ -225,18 +230,18 @@ static void enqueue(struct fate *f, struct sim_packet packet, pqb_duration extra
         free(copy);
         return;
     }
-    packet.at = f->now + config->delay_ns + extra;
-    packet.at += (pqb_duration)(f->jitter[f->copies++] * (double)config->jitter_ns);
+    sim_packet_copy(copy, packet);
+    copy->at = f->now + config->delay_ns + extra;
+    copy->at += (pqb_duration)(f->jitter[f->copies++] * (double)config->jitter_ns);
     if (config->quantum_ns)
-        packet.at = (packet.at / config->quantum_ns + 1) * config->quantum_ns;
-    packet.order = net->order++;
-    if (packet.len > 0 && chance(f, SIM_KIND_CORRUPT, config->corrupt))
-        corrupt(net, &packet);
-    if (packet.len > 0 && chance(f, SIM_KIND_TRUNCATE, config->truncate)) {
-        packet.len = pqb_rng_below(&net->rng, packet.len);
+        copy->at = (copy->at / config->quantum_ns + 1) * config->quantum_ns;
+    copy->order = net->order++;
+    if (copy->len > 0 && chance(f, SIM_KIND_CORRUPT, config->corrupt))
+        corrupt(net, copy);
+    if (copy->len > 0 && chance(f, SIM_KIND_TRUNCATE, config->truncate)) {
+        copy->len = pqb_rng_below(&net->rng, copy->len);
         net->stats.truncated++;
     }
-    *copy = packet;
     heap_push(net, copy);
 }
 
@@ -253,33 +258,34 @@ static void transmit(struct sim_net *net, const struct sim_packet *packet, pqb_t
         held = up_to(net, config->reorder_ns);
         net->stats.held++;
     }
-    enqueue(&f, *packet, held);
+    enqueue(&f, packet, held);
     if (chance(&f, SIM_KIND_DUPLICATE, config->duplicate)) {
         net->stats.duplicated++;
-        enqueue(&f, *packet, up_to(net, config->reorder_ns));
+        enqueue(&f, packet, up_to(net, config->reorder_ns));
     }
     if (chance(&f, SIM_KIND_GHOST, config->ghost)) {
         net->stats.ghosts++;
-        enqueue(&f, *packet, up_to(net, config->ghost_ns));
+        enqueue(&f, packet, up_to(net, config->ghost_ns));
     }
 }
 
-static struct sim_packet packet_of(uint32_t endpoint, bool is_up, const struct pqb_addr *addr,
-                                   const void *data, size_t len)
+static void fill(struct sim_packet *packet, uint32_t endpoint, bool is_up,
+                 const struct pqb_addr *addr, const void *data, size_t len)
 {
-    struct sim_packet packet = {.endpoint = endpoint, .is_up = is_up, .addr = *addr, .len = len};
-
-    PQB_ASSERT(len <= sizeof(packet.data));
-    memcpy(packet.data, data, len);
-    return packet;
+    PQB_ASSERT(len <= sizeof(packet->data));
+    packet->endpoint = endpoint;
+    packet->is_up = is_up;
+    packet->addr = *addr;
+    packet->len = len;
+    memcpy(packet->data, data, len);
 }
 
 void sim_net_send_up(struct sim_net *net, uint32_t endpoint, const void *data, size_t len,
                      pqb_tstamp now)
 {
-    const struct sim_packet packet =
-        packet_of(endpoint, true, sim_net_addr(net, endpoint), data, len);
+    struct sim_packet packet;
 
+    fill(&packet, endpoint, true, sim_net_addr(net, endpoint), data, len);
     transmit(net, &packet, now);
 }
 
@@ -294,7 +300,7 @@ void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const voi
         net->stats.stale++;
         return;
     }
-    packet = packet_of(endpoint, false, to, data, len);
+    fill(&packet, endpoint, false, to, data, len);
     transmit(net, &packet, now);
 }
 
@@ -302,8 +308,10 @@ void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const v
                        size_t len, pqb_tstamp now)
 {
     struct fate f = draw_fate(net, SIM_ENDPOINT_NONE, true, now);
+    struct sim_packet packet;
 
-    enqueue(&f, packet_of(SIM_ENDPOINT_NONE, true, from, data, len), 0);
+    fill(&packet, SIM_ENDPOINT_NONE, true, from, data, len);
+    enqueue(&f, &packet, 0);
 }
 
 pqb_tstamp sim_net_next_arrival(const struct sim_net *net)
@@ -317,7 +325,7 @@ bool sim_net_poll(struct sim_net *net, struct sim_packet *out, pqb_tstamp now)
         struct sim_packet *packet = heap_pop(net);
         const bool is_stale = !packet->is_up && endpoint_of(net, &packet->addr) != packet->endpoint;
 
-        *out = *packet;
+        sim_packet_copy(out, packet);
         free(packet);
         if (!is_stale) {
             net->stats.arrived++;

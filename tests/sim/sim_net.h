@@ -44,6 +44,9 @@ struct sim_packet {
     uint8_t data[PQB_DATAGRAM_MAX];
 };
 
+// A packet is copied as far as it is filled: most are short.
+void sim_packet_copy(struct sim_packet *to, const struct sim_packet *from);
+
 struct sim_endpoint {
     struct pqb_addr addr; // as the gateway sees it now
     pqb_tstamp up_blocked_until, down_blocked_until;

@@ -192,15 +192,15 @@ static uint32_t get_u32(const uint8_t *in)
 // Number, its complement, length, then bytes that depend on number and place.
 void sim_oracle_body(uint32_t message, uint8_t *out, size_t len)
 {
-    uint32_t mixed = message * 2654435761u + 1;
+    uint64_t mixed = message * UINT64_C(0x9e3779b97f4a7c15) + 1;
 
     PQB_ASSERT(len >= SIM_BODY_MIN);
     put_u32(out, message);
     put_u32(out + 4, ~message);
     put_u32(out + 8, (uint32_t)len);
-    for (size_t i = 12; i < len; i++) {
-        mixed = mixed * 1664525u + 1013904223u;
-        out[i] = (uint8_t)(mixed >> 24);
+    for (size_t i = 12; i < len; i += sizeof(mixed)) {
+        mixed = (mixed ^ mixed >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+        memcpy(&out[i], &mixed, PQB_MIN(sizeof(mixed), len - i));
     }
 }
 
