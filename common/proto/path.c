@@ -5,8 +5,6 @@
 #include "common/base/check.h"
 #include "common/base/defs.h"
 
-#define AMPLIFICATION 3 // RFC 9000 8.1
-
 // Header, and a frame with a challenge in it.
 #define CHALLENGE_DATAGRAM_LEN (PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN)
 
@@ -32,7 +30,7 @@ static bool has_candidate(const struct pqb_path *p)
 
 static void add_budget(struct pqb_path *p, uint32_t len)
 {
-    const uint64_t budget = p->budget + (uint64_t)AMPLIFICATION * len;
+    const uint64_t budget = p->budget + (uint64_t)PQB_PATH_AMPLIFICATION * len;
 
     p->budget = (uint32_t)PQB_MIN(budget, (uint64_t)UINT32_MAX);
 }

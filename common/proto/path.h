@@ -11,7 +11,8 @@
 #include "common/base/time.h"
 #include "common/wire/limits.h"
 
-#define PQB_PATH_TRIES 3
+#define PQB_PATH_TRIES         3
+#define PQB_PATH_AMPLIFICATION 3 // bytes to an address that is not proved, per byte from it
 
 struct pqb_path {
     struct pqb_addr current;   // validated

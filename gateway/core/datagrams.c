@@ -3,10 +3,10 @@
 #define RESET_INTERVAL_NS (PQB_NS_PER_SEC / 1000) // 1000 a second
 #define RESET_BURST       100
 
-void pqb_send_reset(struct pqb_engine *e, const struct pqb_addr *to, uint64_t cid)
+void pqb_send_reset(struct pqb_engine *e, const struct pqb_addr *to, uint64_t cid, size_t len_max)
 {
     struct pqb_reset reset = {.cid = cid};
-    struct pqb_reply *reply = pqb_replies_push(&e->replies, to);
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, to, len_max);
 
     if (!reply) {
         pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
@@ -28,7 +28,7 @@ static void on_unknown_cid(struct pqb_engine *e, const struct pqb_addr *from, ui
         pqb_count(e, PQB_COUNTER_RESET_LIMITED);
         return;
     }
-    pqb_send_reset(e, from, cid);
+    pqb_send_reset(e, from, cid, len);
 }
 
 static void on_data(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,

@@ -102,7 +102,8 @@ void pqb_login_expire(struct pqb_engine *e, pqb_tstamp now);
 // datagrams.c: what a datagram is for; RESET.
 void pqb_datagram_dispatch(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                            size_t len, bool is_mail, pqb_tstamp now);
-void pqb_send_reset(struct pqb_engine *e, const struct pqb_addr *to, uint64_t cid);
+// `len_max`: of the question, see pqb_replies_push.
+void pqb_send_reset(struct pqb_engine *e, const struct pqb_addr *to, uint64_t cid, size_t len_max);
 
 // frames_in.c: the frames of a DATA datagram.
 void pqb_session_on_datagram(struct pqb_engine *e, struct pqb_session *s,

@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/proto/path.h"
 
 static struct pqb_half_open *of_cid_node(struct pqb_hnode *node)
 {
@@ -122,6 +123,17 @@ bool pqb_half_open_hold(struct pqb_half_open_table *t, struct pqb_half_open *h,
     h->held_count++;
     t->held_total++;
     return true;
+}
+
+void pqb_half_open_earn(struct pqb_half_open *h, size_t len)
+{
+    h->budget += PQB_PATH_AMPLIFICATION * len;
+}
+
+void pqb_half_open_spend(struct pqb_half_open *h, size_t len)
+{
+    PQB_ASSERT(h->budget >= len);
+    h->budget -= len;
 }
 
 void pqb_half_open_confirm(struct pqb_half_open *h)

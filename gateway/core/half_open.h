@@ -38,6 +38,7 @@ struct pqb_half_open {
     size_t held_count;
     enum pqb_login_stage stage;
     struct pqb_addr from;
+    uint64_t budget; // bytes that may still go to `from`: nothing proves yet that the peer is there
     pqb_tstamp created_at;
     uint64_t cid, init_id;
     uint64_t low, cursor;    // the client's
@@ -73,6 +74,11 @@ void pqb_half_open_table_remove(struct pqb_half_open_table *t, struct pqb_half_o
 // Keeps a datagram; false: too many, or no memory.
 PQB_MUST_USE bool pqb_half_open_hold(struct pqb_half_open_table *t, struct pqb_half_open *h,
                                      const struct pqb_addr *from, const uint8_t *data, size_t len);
+
+// The address sent `len` bytes, so at most three times as many may go there (RFC 9000 section 8.1),
+// by which the handshake's answers are no longer than its questions; spending more asserts.
+void pqb_half_open_earn(struct pqb_half_open *h, size_t len);
+void pqb_half_open_spend(struct pqb_half_open *h, size_t len);
 
 // The registration is under way: it does not expire any more.
 void pqb_half_open_confirm(struct pqb_half_open *h);

@@ -21,7 +21,7 @@
 static void send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
                       uint64_t retry_after_ms, enum pqb_counter counter)
 {
-    struct pqb_reply *reply = pqb_replies_push(&e->replies, to);
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, to, PQB_INIT_LEN);
     struct pqb_busy busy = {.init_id = init_id};
 
     pqb_count(e, counter);
@@ -38,7 +38,7 @@ static void send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t 
 static void send_retry(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
                        pqb_tstamp now)
 {
-    struct pqb_reply *reply = pqb_replies_push(&e->replies, to);
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, to, PQB_INIT_LEN);
     struct pqb_retry retry = {.init_id = init_id};
 
     if (!reply) {
@@ -50,14 +50,15 @@ static void send_retry(struct pqb_engine *e, const struct pqb_addr *to, uint64_t
     pqb_count(e, PQB_COUNTER_LOGIN_RETRY);
 }
 
-static void send_resp(struct pqb_engine *e, const struct pqb_half_open *h)
+static void send_resp(struct pqb_engine *e, struct pqb_half_open *h)
 {
-    struct pqb_reply *reply = pqb_replies_push(&e->replies, &h->from);
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, &h->from, PQB_INIT_LEN);
 
     if (!reply) {
         pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
         return;
     }
+    pqb_half_open_spend(h, h->resp_len);
     memcpy(reply->data, h->resp, h->resp_len);
     reply->len = h->resp_len;
 }
@@ -158,6 +159,7 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
 
     memcpy(proto.user, init->user.data, init->user.len);
     memcpy(proto.device, init->device.data, init->device.len);
+    pqb_half_open_earn(&proto, PQB_INIT_LEN);
     h = proto.cid ? pqb_half_open_table_add(&e->half_open, &proto) : NULL;
     if (!h) {
         send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
@@ -179,7 +181,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
 {
     struct pqb_init init;
     const enum pqb_verdict verdict = pqb_init_decode(e->unpacker, data, len, &init);
-    const struct pqb_half_open *h;
+    struct pqb_half_open *h;
     uint32_t shard;
 
     if (verdict != PQB_VERDICT_OK) {
@@ -202,6 +204,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     h = pqb_half_open_table_get_init(&e->half_open, from, init.init_id);
     if (h) {
         pqb_count(e, PQB_COUNTER_LOGIN_REPEATED);
+        pqb_half_open_earn(h, len);
         if (h->resp)
             send_resp(e, h);
         return;
@@ -261,6 +264,7 @@ void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r)
     if (!h || h->stage != PQB_LOGIN_LOOKUP)
         return; // expired meanwhile
     if (r->result != PQB_RESULT_DONE && r->result != PQB_RESULT_UNKNOWN) {
+        pqb_half_open_spend(h, PQB_BUSY_LEN);
         send_busy(e, &h->from, h->init_id, PQB_STORAGE_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
         pqb_half_open_table_remove(&e->half_open, h);
         return;
@@ -270,6 +274,7 @@ void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r)
     PQB_ASSERT(h->resp_len <= PQB_INIT_LEN);
     h->resp = malloc(h->resp_len);
     if (!h->resp) {
+        pqb_half_open_spend(h, PQB_BUSY_LEN);
         send_busy(e, &h->from, h->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
         pqb_half_open_table_remove(&e->half_open, h);
         return;
@@ -322,7 +327,9 @@ void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const stru
 static void refuse(struct pqb_engine *e, struct pqb_half_open *h, enum pqb_counter counter)
 {
     pqb_count(e, counter);
-    pqb_send_reset(e, &h->from, h->cid); // the client logs in again, with backoff
+    pqb_half_open_spend(h, PQB_RESET_DATAGRAM_LEN);
+    pqb_send_reset(e, &h->from, h->cid,
+                   PQB_RESET_DATAGRAM_LEN); // the client logs in again, with backoff
     pqb_half_open_table_remove(&e->half_open, h);
 }
 

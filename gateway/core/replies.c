@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/check.h"
 #include "common/base/err.h"
 
 int pqb_replies_init(struct pqb_replies *r)
@@ -17,7 +18,7 @@ void pqb_replies_fini(struct pqb_replies *r)
     r->ring = NULL;
 }
 
-struct pqb_reply *pqb_replies_push(struct pqb_replies *r, const struct pqb_addr *to)
+struct pqb_reply *pqb_replies_push(struct pqb_replies *r, const struct pqb_addr *to, size_t len_max)
 {
     struct pqb_reply *reply;
 
@@ -26,6 +27,7 @@ struct pqb_reply *pqb_replies_push(struct pqb_replies *r, const struct pqb_addr 
     reply = &r->ring[(r->first + r->count++) % PQB_REPLIES_MAX];
     reply->to = *to;
     reply->len = 0;
+    reply->len_max = len_max;
     return reply;
 }
 
@@ -35,6 +37,7 @@ const struct pqb_reply *pqb_replies_pop(struct pqb_replies *r)
 
     if (r->count == 0)
         return NULL;
+    PQB_ASSERT(reply->len > 0 && reply->len <= reply->len_max);
     r->first = (r->first + 1) % PQB_REPLIES_MAX;
     r->count--;
     return reply;

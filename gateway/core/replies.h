@@ -14,7 +14,7 @@
 
 struct pqb_reply {
     struct pqb_addr to;
-    size_t len;
+    size_t len, len_max;
     uint8_t data[PQB_DATAGRAM_MAX];
 };
 
@@ -26,6 +26,9 @@ struct pqb_replies {
 PQB_MUST_USE int pqb_replies_init(struct pqb_replies *r); // PQB_OK or PQB_ERR_NOMEM
 void pqb_replies_fini(struct pqb_replies *r);
 
-// A slot to fill in (its `len` too); NULL: full.
-struct pqb_reply *pqb_replies_push(struct pqb_replies *r, const struct pqb_addr *to);
+// A slot to fill in (its `len` too); NULL: full. `len_max` is what may go to `to`: as many bytes as
+// its question had, if nothing proved yet that who asked is there. A longer answer is never sent:
+// popping it asserts.
+struct pqb_reply *pqb_replies_push(struct pqb_replies *r, const struct pqb_addr *to,
+                                   size_t len_max);
 const struct pqb_reply *pqb_replies_pop(struct pqb_replies *r); // borrowed till the next push

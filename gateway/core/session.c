@@ -79,7 +79,7 @@ void pqb_session_kick(struct pqb_engine *e, struct pqb_session *s, enum pqb_kick
                       pqb_tstamp now)
 {
     const struct pqb_frame frame = {.type = PQB_FRAME_KICK, .kick = {.reason = (uint8_t)reason}};
-    struct pqb_reply *reply = pqb_replies_push(&e->replies, &s->path.current);
+    struct pqb_reply *reply = pqb_replies_push(&e->replies, &s->path.current, PQB_DATAGRAM_MAX);
 
     pqb_count(e, kick_counter(reason));
     if (reply) {

@@ -1,12 +1,15 @@
 // The engine's small parts by themselves: rate, ranges, outbox, replies, in-flight set, half-open
 // logins, users and their index.
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include <cmocka.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/base/rng.h"
@@ -162,15 +165,57 @@ static void a_full_ring_of_replies_drops_the_newest(void **state)
     assert_int_equal(pqb_replies_init(&r), PQB_OK);
     assert_null(pqb_replies_pop(&r));
     for (size_t i = 0; i < PQB_REPLIES_MAX; i++) {
-        reply = pqb_replies_push(&r, &to);
+        reply = pqb_replies_push(&r, &to, PQB_DATAGRAM_MAX);
         assert_non_null(reply);
-        reply->len = i;
+        reply->len = i + 1;
     }
-    assert_null(pqb_replies_push(&r, &to));
+    assert_null(pqb_replies_push(&r, &to, PQB_DATAGRAM_MAX));
     for (size_t i = 0; i < PQB_REPLIES_MAX; i++)
-        assert_int_equal(pqb_replies_pop(&r)->len, i);
+        assert_int_equal(pqb_replies_pop(&r)->len, i + 1);
     assert_null(pqb_replies_pop(&r));
     pqb_replies_fini(&r);
+}
+
+// Pops an answer of `len` bytes to a question of 25 in a process of its own. True: it stopped.
+static bool does_stop(size_t len)
+{
+    const struct pqb_addr to = {.family = 4, .port = 9};
+    struct pqb_replies r;
+    const pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        // Silent, and with the default action: the harness catches SIGABRT.
+        (void)signal(SIGABRT, SIG_DFL);
+        (void)close(STDERR_FILENO);
+        if (pqb_replies_init(&r) != PQB_OK)
+            _exit(2);
+        pqb_replies_push(&r, &to, 25)->len = len;
+        _exit(pqb_replies_pop(&r) ? 0 : 2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void an_answer_longer_than_its_question_is_never_sent(void **state)
+{
+    (void)state;
+    assert_false(does_stop(25));
+    assert_true(does_stop(26));
+}
+
+static void a_login_may_get_three_times_what_it_sent(void **state)
+{
+    struct pqb_half_open h = {0};
+
+    (void)state;
+    pqb_half_open_earn(&h, 1200);
+    pqb_half_open_spend(&h, 1200);
+    pqb_half_open_spend(&h, 2400);
+    assert_int_equal(h.budget, 0);
+    pqb_half_open_earn(&h, 1);
+    assert_int_equal(h.budget, 3);
 }
 
 // ------------------------------------------------------------------------------------ in flight
@@ -312,6 +357,8 @@ int main(void)
         cmocka_unit_test(an_outbox_gives_whole_frames_in_order_and_refuses_when_full),
         cmocka_unit_test(hints_leave_after_the_answers),
         cmocka_unit_test(a_full_ring_of_replies_drops_the_newest),
+        cmocka_unit_test(an_answer_longer_than_its_question_is_never_sent),
+        cmocka_unit_test(a_login_may_get_three_times_what_it_sent),
         cmocka_unit_test(seqs_in_flight_are_told_apart_by_device_and_epoch),
         cmocka_unit_test(half_open_logins_are_found_held_bounded_and_expire),
         cmocka_unit_test(the_index_agrees_with_a_naive_list),

@@ -141,6 +141,69 @@ static void the_cookie_is_asked_for_from_half_of_the_half_open_limit_on(void **s
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 1);
 }
 
+static size_t bytes_to(const struct gate *g, uint16_t port)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < g->sent_count; i++)
+        bytes += g->sent[i].to.port == port ? g->sent[i].len : 0;
+    return bytes;
+}
+
+// Each kind of datagram from a stranger of its own, in each of the lengths about which something is
+// decided; `first` is the first one's port.
+static void ask_everything(struct gate *g, uint16_t first)
+{
+    static const size_t lengths[] = {1, 9, 13, 14, 22, 23, 24, 25, 26, 33, 100, 1199, 1200};
+    uint8_t data[PQB_DATAGRAM_MAX];
+    uint16_t port = first;
+
+    for (unsigned byte = 0; byte < 256; byte++) {
+        for (size_t i = 0; i < PQB_ARRAY_LEN(lengths); i++) {
+            struct peer a = peer_make(g, "alice", "phone", ++port);
+
+            memset(data, (int)(byte ^ i), sizeof(data));
+            data[0] = (uint8_t)byte;
+            pqb_engine_on_datagram(g->engines[port % 2], &a.addr, data, lengths[i], g->store.now);
+            gate_settle(g);
+            assert_true(bytes_to(g, port) <= lengths[i]);
+            gate_clear(g);
+        }
+    }
+}
+
+// The same login three times, and then a look at what it got for that.
+static void ask_for_logins(struct gate *g, uint16_t first, enum pqb_counter counter)
+{
+    const uint64_t before = gate_count(g, counter);
+
+    for (uint16_t port = first; port < first + 8; port++) {
+        struct peer a = peer_make(g, "alice", "phone", port);
+
+        for (int i = 0; i < 3; i++)
+            peer_send_init(&a, NULL);
+        gate_settle(g);
+        assert_in_range(bytes_to(g, port), 1, (uintmax_t)3 * PQB_INIT_LEN);
+        gate_clear(g);
+    }
+    assert_true(gate_count(g, counter) > before);
+}
+
+static void no_stranger_is_told_more_than_he_asked(void **state)
+{
+    struct gate *g = *state;
+
+    g->config.half_open_max = 8;
+    gate_open(g);
+    ask_for_logins(g, 1, PQB_COUNTER_LOGIN_REPEATED);
+    ask_for_logins(g, 21, PQB_COUNTER_LOGIN_RETRY);
+    ask_everything(g, 1000);
+    assert_true(gate_count(g, PQB_COUNTER_RESET_SENT) > 0);
+    for (uint32_t i = 0; i < g->config.shards; i++)
+        pqb_engine_drain(g->engines[i], g->store.now);
+    ask_for_logins(g, 41, PQB_COUNTER_LOGIN_BUSY_DRAIN);
+}
+
 static void a_refused_token_meets_silence(void **state)
 {
     struct gate *g = *state;
@@ -218,7 +281,8 @@ static void a_silent_session_ends(void **state)
     assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_IDLE), 1);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, gate_begin, gate_end)
+#define CASE(name)     cmocka_unit_test_setup_teardown(name, gate_begin, gate_end)
+#define CASE_TWO(name) cmocka_unit_test_setup_teardown(name, gate_begin_two_shards, gate_end)
 
 int main(void)
 {
@@ -230,6 +294,7 @@ int main(void)
         CASE(an_unknown_connection_id_is_answered_by_a_reset_that_proves_itself),
         CASE(the_cookie_is_asked_for_when_always_on),
         CASE(the_cookie_is_asked_for_from_half_of_the_half_open_limit_on),
+        CASE_TWO(no_stranger_is_told_more_than_he_asked),
         CASE(a_refused_token_meets_silence),
         CASE(a_second_login_of_a_device_kicks_the_first),
         CASE(two_copies_of_a_device_that_kick_each_other_are_slowed_down),
