@@ -13,7 +13,7 @@
 #include "tools/pqbsim/account.h"
 #include "tools/pqbsim/fleet.h"
 
-#define INJECT_KINDS_MAX   16
+#define INJECT_KINDS_MAX   24
 #define INJECT_SOURCES_MAX 256
 #define INJECT_CHECKS_MAX  48
 #define INJECT_NOTES_MAX   16

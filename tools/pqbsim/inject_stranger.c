@@ -6,7 +6,8 @@
 #include "common/wire/datagram.h"
 #include "tools/pqbsim/inject.h"
 
-#define TYPE_MASK 0x0f
+#define TYPE_MASK    0x0f
+#define INIT_BODY_AT 13 // its length and its array
 
 enum amplify_kind {
     INIT_GOOD,
@@ -14,7 +15,10 @@ enum amplify_kind {
     INIT_STRANGER,
     INIT_TRUNCATED,
     INIT_VERSION,
+    INIT_SUITE,
+    INIT_BODY,
     INIT_COOKIE,
+    INIT_BUSY,
     TYPE_UNKNOWN,
     TYPE_SERVER,
     RESUME,
@@ -31,7 +35,10 @@ static const struct inject_kind amplify_kinds[] = {
     [INIT_STRANGER] = {"init-stranger", 1.0},
     [INIT_TRUNCATED] = {"init-truncated", 1.0},
     [INIT_VERSION] = {"init-version", 1.0},
+    [INIT_SUITE] = {"init-suite", 1.0},
+    [INIT_BODY] = {"init-body", 1.0},
     [INIT_COOKIE] = {"init-cookie-wrong", 1.0},
+    [INIT_BUSY] = {"init-too-often", 1.0},
     [TYPE_UNKNOWN] = {"type-unknown", 1.0},
     [TYPE_SERVER] = {"type-of-gateway", 1.0},
     [RESUME] = {"resume", 1.0},
@@ -72,7 +79,35 @@ static size_t amplify_init(struct inject *in, uint32_t kind, uint8_t *out)
         len = 1 + pqb_rng_below(&in->rng, len - 1);
     if (kind == INIT_VERSION)
         out[0] = (uint8_t)((2 + pqb_rng_below(&in->rng, 14)) << 4 | PQB_DATAGRAM_INIT);
+    if (kind == INIT_SUITE)
+        out[1] = (uint8_t)(1 + pqb_rng_below(&in->rng, 255));
+    if (kind == INIT_BODY)
+        pqb_rng_fill(&in->rng, out + INIT_BODY_AT, 1 + pqb_rng_below(&in->rng, len - INIT_BODY_AT));
     return len;
+}
+
+// Logins that bring their cookies back and become sessions: of ever more devices, until the user
+// may have no more, and of the first one again and again. Both are told to come later in the end.
+static size_t amplify_busy(struct inject *in, uint8_t *out, pqb_tstamp now)
+{
+    struct inject_peer *peer = &in->peer;
+    char device[32];
+    size_t len;
+
+    if (peer->cid != 0) {
+        len = inject_make_ping(peer->cid, 1, in->turn, out);
+        *peer = (struct inject_peer){.logins = peer->logins};
+        return len;
+    }
+    (void)snprintf(device, sizeof(device), "d%u",
+                   pqb_rng_below(&in->rng, 2) == 0 ? peer->logins : 0);
+    return inject_peer_login(in, "crowd", device, out, now);
+}
+
+static void on_amplify_answer(struct inject *in, uint32_t kind, const uint8_t *data, size_t len)
+{
+    if (kind == INIT_BUSY)
+        inject_peer_on_answer(in, data, len);
 }
 
 static size_t make_amplify(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
@@ -81,7 +116,8 @@ static size_t make_amplify(struct inject *in, uint32_t kind, uint8_t *out, pqb_t
                                          PQB_DATAGRAM_RESET};
     const size_t len = 1 + pqb_rng_below(&in->rng, PQB_DATAGRAM_MAX);
 
-    (void)now;
+    if (kind == INIT_BUSY)
+        return amplify_busy(in, out, now);
     if (kind <= INIT_COOKIE)
         return amplify_init(in, kind, out);
     pqb_rng_fill(&in->rng, out, len);
@@ -111,7 +147,10 @@ static size_t make_amplify(struct inject *in, uint32_t kind, uint8_t *out, pqb_t
     case INIT_STRANGER:
     case INIT_TRUNCATED:
     case INIT_VERSION:
+    case INIT_SUITE:
+    case INIT_BODY:
     case INIT_COOKIE:
+    case INIT_BUSY:
         break;
     }
     return len;
@@ -126,6 +165,7 @@ const struct inject_scenario inject_amplify = {
     .sources = 1,
     .rate = 1000,
     .make = make_amplify,
+    .on_answer = on_amplify_answer,
 };
 
 // --------------------------------------------------------------------------------- flood-init
