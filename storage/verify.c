@@ -11,7 +11,7 @@
 #include "storage/store_internal.h"
 
 #define FINDING_LEN 160
-#define KEEP_USERS  1024 // loaded at a time when users are compared
+#define KEEP_USERS  1024 // loaded at a time when users are compared, besides those of the journal
 
 struct verify {
     struct pqb_store *s; // a shell: environment, a read transaction, ledger
@@ -20,7 +20,20 @@ struct verify {
     struct pqb_verify_report *report;
     uint8_t *scratch;    // PQB_BODY_MAX
     uint32_t epoch_next; // by meta and journal
+    size_t evict_at;     // users in the ledger
 };
+
+// Those that stand in the journal stay, however many: looking through them for each row would cost
+// the square of their number.
+static void evict(struct verify *v)
+{
+    struct pqb_ledger *l = v->s->ledger;
+
+    if (l->by_uid.count < v->evict_at)
+        return;
+    pqb_ledger_evict(l, KEEP_USERS, UINT64_MAX);
+    v->evict_at = l->by_uid.count + KEEP_USERS;
+}
 
 typedef int (*row_fn)(struct verify *v, MDB_cursor *cursor, const MDB_val *key,
                       const MDB_val *value);
@@ -128,7 +141,7 @@ static int name_row(struct verify *v, MDB_cursor *cursor, const MDB_val *key, co
     else if (err == PQB_OK &&
              (u->name_len != key->mv_size || memcmp(u->name, key->mv_data, u->name_len) != 0))
         find(v, "name: uid=%" PRIu64 " has another name in its row", u->uid);
-    pqb_ledger_evict(v->s->ledger, KEEP_USERS, UINT64_MAX);
+    evict(v);
     return err == PQB_ERR_CORRUPT ? PQB_OK : err; // found with its row
 }
 
@@ -247,7 +260,7 @@ static int user_row(struct verify *v, MDB_cursor *cursor, const MDB_val *key, co
     err = pqb_ledger_user_find(v->s->ledger, uid, &u);
     if (err == PQB_OK)
         err = check_counts(v, u);
-    pqb_ledger_evict(v->s->ledger, KEEP_USERS, UINT64_MAX);
+    evict(v);
     return err == PQB_ERR_CORRUPT ? PQB_OK : err; // found with its device
 }
 
