@@ -204,6 +204,20 @@ static void a_silent_gateway_is_left_after_20_seconds(void **state)
     assert_int_equal(fake_last_event(&f, FAKE_STATE)->b, PQB_REASON_SILENT);
 }
 
+static void an_unanswered_ping_is_repeated_ever_more_seldom(void **state)
+{
+    (void)state;
+    fake_login(&f);
+    fake_forget(&f);
+    fake_advance(&f, 25 * FAKE_SECOND); // the first ping
+    fake_advance(&f, 4 * FAKE_SECOND);  // after 2 and 4 s
+    assert_int_equal(fake_count(&f, PQB_FRAME_PING), 3);
+    fake_advance(&f, 5 * FAKE_SECOND); // after 6 and 9 s
+    assert_int_equal(fake_count(&f, PQB_FRAME_PING), 5);
+    fake_advance(&f, 11 * FAKE_SECOND - 1); // after 13.5 s
+    assert_int_equal(fake_count(&f, PQB_FRAME_PING), 6);
+}
+
 static void only_a_reset_with_the_token_ends_a_session(void **state)
 {
     uint8_t buf[PQB_DATAGRAM_MAX];
@@ -342,6 +356,7 @@ int main(void)
         CASE(a_replaced_client_stops),
         CASE(a_drained_client_comes_back),
         CASE(close_says_logout),
+        CASE(an_unanswered_ping_is_repeated_ever_more_seldom),
         CASE(a_path_challenge_and_a_ping_are_answered),
         CASE(datagrams_name_whom_they_are_for),
     };
