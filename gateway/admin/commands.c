@@ -465,7 +465,7 @@ static void run_kick(struct command *c, char *const *words, size_t count)
     chain_to(c, shard, shard + 1, kick, kick_done);
 }
 
-// ------------------------------------------------------------------- drain, reload, checkpoint
+// ---------------------------------------------------- drain, reload, checkpoint, confirm-clock
 
 static void run_drain(struct command *c, char *const *words, size_t count)
 {
@@ -510,6 +510,15 @@ static void run_checkpoint(struct command *c, char *const *words, size_t count)
     (void)words;
     (void)count;
     submit(c, PQB_OP_CHECKPOINT, on_checkpoint);
+}
+
+static void run_confirm_clock(struct command *c, char *const *words, size_t count)
+{
+    (void)words;
+    (void)count;
+    pqb_store_confirm_clock(c->admin->env.store);
+    begin_answer(c, true);
+    finish(c);
 }
 
 // ------------------------------------------------------------------------------------- backup
@@ -572,9 +581,16 @@ static const struct {
     const char *name;
     void (*run)(struct command *c, char *const *words, size_t count);
 } verbs[] = {
-    {"status", run_status}, {"sessions", run_sessions}, {"user", run_user},
-    {"inbox", run_inbox},   {"kick", run_kick},         {"drain", run_drain},
-    {"reload", run_reload}, {"backup", run_backup},     {"checkpoint", run_checkpoint},
+    {"status", run_status},
+    {"sessions", run_sessions},
+    {"user", run_user},
+    {"inbox", run_inbox},
+    {"kick", run_kick},
+    {"drain", run_drain},
+    {"reload", run_reload},
+    {"backup", run_backup},
+    {"checkpoint", run_checkpoint},
+    {"confirm-clock", run_confirm_clock},
 };
 
 static void on_command(void *ctx, struct pqb_control_peer *peer, char *const *words, size_t count)

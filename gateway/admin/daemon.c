@@ -150,6 +150,7 @@ static void explain_store(const struct pqb_daemon *d, int err)
 static int open_store(struct pqb_daemon *d)
 {
     struct pqb_store_config config;
+    struct pqb_store_stats stats;
     pqb_tstamp begun;
     int err;
 
@@ -165,6 +166,11 @@ static int open_store(struct pqb_daemon *d)
     }
     pqb_log(PQB_LOG_INFO, "store open data=%s recovery_ms=%" PRIu64, d->config.data,
             (pqb_os_now(&d->now) - begun) / PQB_NS_PER_MS);
+    pqb_store_get_stats(d->store, &stats);
+    if (stats.is_clock_doubted != 0)
+        pqb_log(PQB_LOG_WARN,
+                "the clock is more than a day ahead of the store's: retention goes on "
+                "as if no time had passed until 'pqbctl confirm-clock'");
     if (d->config.durability == PQB_CONFIG_ASYNC)
         pqb_log(PQB_LOG_WARN, "durability is async: a crash may lose what was accepted in the last "
                               "100 ms");

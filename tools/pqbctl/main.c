@@ -20,6 +20,7 @@ static const struct {
     {"drain", ctl_drain, "end all sessions and stop the gateway"},
     {"reload", ctl_reload, "read configuration and tokens again"},
     {"checkpoint", ctl_checkpoint, "begin a checkpoint now"},
+    {"confirm-clock", ctl_confirm_clock, "say that the machine's clock is right after all"},
     {"backup", ctl_backup, "copy the running store into a new directory"},
     {"verify", ctl_verify, "check a stopped data directory or a backup"},
 };
@@ -31,7 +32,7 @@ static void print_help(void)
     printf("Usage: pqbctl [--data DIR] [--control PATH] [--stats PATH] COMMAND ...\n\n"
            "Looks into a Paquebot gateway and steers it.\n\nCommands:\n");
     for (size_t i = 0; i < PQB_ARRAY_LEN(commands); i++)
-        printf("  %-11s %s\n", commands[i].name, commands[i].help);
+        printf("  %-13s %s\n", commands[i].name, commands[i].help);
     printf("\nDIR defaults to $PQB_DATA, then /var/lib/paquebot.\n"
            "'pqbctl COMMAND --help' lists a command's options. Exit status: 0 done, 1 a finding,\n"
            "a refusal or no gateway, 2 wrong use.\n");

@@ -74,5 +74,6 @@ int ctl_kick(int argc, char **argv);
 int ctl_drain(int argc, char **argv);
 int ctl_reload(int argc, char **argv);
 int ctl_checkpoint(int argc, char **argv);
+int ctl_confirm_clock(int argc, char **argv);
 int ctl_backup(int argc, char **argv);
 int ctl_verify(int argc, char **argv);

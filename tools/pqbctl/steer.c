@@ -196,6 +196,21 @@ int ctl_checkpoint(int argc, char **argv)
     return steer(&s, argc, argv);
 }
 
+int ctl_confirm_clock(int argc, char **argv)
+{
+    static const struct steering s = {
+        .verb = "confirm-clock",
+        .usage = "[--json]",
+        .about =
+            "Says that the machine's clock is right, when the gateway doubts it because it stood\n"
+            "more than a day ahead at start (store.clock_doubted). Messages and devices that are\n"
+            "too old by that clock then expire.",
+        .timeout = TIMEOUT_NS,
+    };
+
+    return steer(&s, argc, argv);
+}
+
 // The gateway makes the copy, so it needs a path that does not depend on where pqbctl stands.
 int ctl_backup(int argc, char **argv)
 {
