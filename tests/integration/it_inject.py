@@ -120,9 +120,14 @@ def test_a_flood_of_data_is_answered_within_a_rate(directory):
 
 def test_sessions_are_not_taken_over(directory):
     with Gateway(directory) as gateway:
-        kinds = inject(gateway, "hijack")
+        report = attack(gateway, "hijack")
+        kinds, checks, stats = kinds_of(report), checks_of(report), gateway.stats()
         assert all(kind["sent"] > 0 for kind in kinds.values()), kinds
-        assert gateway.stats()["path.challenges"] > 0
+        assert kinds["overtaking"]["answers"] > 0 and stats["path.challenges"] > 0, stats
+        return (f"{kinds['junk']['sent'] + kinds['copied']['sent']} junk and copies, "
+                f"{checks['gateway.path.moved']:.0f} moves; {kinds['overtaking']['sent']} overtaking, "
+                f"{kinds['overtaking']['ratio']:.2f} bytes out per byte in, undone within "
+                f"{checks['hijack.undone_ms']:.0f} ms, {checks['legitimate.lost']:.0f} lost")
 
 
 def test_what_is_sent_again_does_nothing_again(directory):

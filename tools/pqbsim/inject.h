@@ -104,6 +104,11 @@ struct inject_held { // in reassemblies of the gateway
     pqb_duration longest;
 };
 
+struct inject_overtaken { // genuine datagrams that came from an attacker first
+    pqb_tstamp at;        // the last one
+    pqb_duration longest; // that the attacker was told something after one
+};
+
 struct inject_replayed { // datagrams sent a second time
     uint64_t data, logins;
 };
@@ -144,6 +149,7 @@ struct inject {
     struct inject_capture *captures;
     uint64_t captured;
     struct inject_capture logins[INJECT_CLIENTS]; // the last INIT of each legitimate user
+    struct inject_overtaken overtaken;
     struct inject_replayed replayed;
     struct inject_pcap *pcap; // replay-pcap's
     double speed;             // of its timing; 0: as fast as the rate allows

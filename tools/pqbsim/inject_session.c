@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "common/proto/path.h"
+#include "common/proto/rtt.h"
 #include "common/wire/frame.h"
 #include "tools/pqbsim/inject.h"
 
@@ -47,7 +49,8 @@ static const struct inject_capture *newest(const struct inject *in)
     return in->captured > 0 ? &in->captures[(in->captured - 1) % INJECT_CAPTURE_MAX] : NULL;
 }
 
-// The copy overtakes every other genuine datagram of the victim.
+// For a second the copy overtakes every other genuine datagram of the victim; in the next one the
+// victim speaks alone, and must soon be the only one who is spoken to.
 static void on_victim(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
 {
     struct pqb_data d;
@@ -55,8 +58,11 @@ static void on_victim(struct inject *in, uint32_t user, const uint8_t *data, siz
     if (user != VICTIM || pqb_data_decode(data, len, &d) != PQB_VERDICT_OK)
         return;
     capture(in, user, data, len);
-    if (in->is_attacking && in->captured % 2 == 0)
-        inject_send(in, OVERTAKING, data, len);
+    if (!in->is_attacking || in->captured % 2 != 0 ||
+        pqb_elapsed(in->attack_at, in->fleet.now) / PQB_NS_PER_SEC % 2 != 0)
+        return;
+    in->overtaken.at = in->fleet.now;
+    inject_send(in, OVERTAKING, data, len);
 }
 
 // The attacker's own login at one address, its first data from another: what the session then has
@@ -102,12 +108,32 @@ static void on_hijack_answer(struct inject *in, uint32_t kind, const uint8_t *da
 {
     if (kind == LOGIN)
         inject_peer_on_answer(in, data, len);
+    if (kind == JUNK || kind == COPIED)
+        in->misdirected++;
+    if (kind == OVERTAKING)
+        in->overtaken.longest =
+            PQB_MAX(in->overtaken.longest, pqb_elapsed(in->overtaken.at, in->fleet.now));
+}
+
+// A challenge is given up after three timeouts, or when the victim is heard again.
+static void judge_hijack(struct inject *in, const struct pqb_stats_snapshot *from,
+                         const struct pqb_stats_snapshot *to)
+{
+    const double timeout_ms = (double)PQB_RTO_FLOOR_NS / PQB_NS_PER_MS +
+                              (double)pqb_hist_quantile(&in->during.accepted_us, 0.99) / 1e3;
+
+    (void)from;
+    (void)to;
+    inject_check(in, "hijack.copies_answered", (double)in->misdirected, 0);
+    inject_check(in, "hijack.undone_ms", (double)in->overtaken.longest / PQB_NS_PER_MS,
+                 PQB_PATH_TRIES * timeout_ms);
 }
 
 const struct inject_scenario inject_hijack = {
     .name = "hijack",
     .help = "junk, copies and forgeries with a victim's connection id, from other addresses",
-    .limit = "3.0 bytes out per byte in; no session moves (needs --stats)",
+    .limit = "3.0 bytes out per byte in, none for junk and copies; an overtaking copy is forgotten "
+             "within 3 timeouts; no session moves (needs --stats)",
     .kinds = hijack_kinds,
     .kind_count = PQB_ARRAY_LEN(hijack_kinds),
     .sources = 1,
@@ -115,6 +141,7 @@ const struct inject_scenario inject_hijack = {
     .make = make_hijack,
     .on_answer = on_hijack_answer,
     .on_legitimate = on_victim,
+    .judge = judge_hijack,
     .is_still = true,
 };
 
