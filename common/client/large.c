@@ -51,9 +51,21 @@ static struct pqb_large *find_id(struct pqb_client *c, uint32_t id)
     return NULL;
 }
 
-// All pieces anew, under an id that no acknowledgement knows.
+static size_t capacity_for(const struct pqb_outmsg *m)
+{
+    return m->len + 512u;
+}
+
+// All pieces anew, under an id that no acknowledgement knows. The content is made anew, too: the
+// message that it followed may be resolved by now, and one given up before it was sent is not known
+// to the gateway, which would wait for it until it hears of a `low` above.
 static void begin(struct pqb_client *c, struct pqb_large *l)
 {
+    struct pqb_frame frame;
+
+    pqb_outbox_fill_frame(c, l->msg, &frame);
+    l->len = (uint32_t)pqb_frame_encode_content(&frame, l->content, capacity_for(l->msg));
+    PQB_ASSERT(l->len > 0);
     if (l->pieces.id != 0)
         pqb_cc_on_discarded(&c->channel.cc, bytes_in_flight(l));
     pqb_frag_out_init(&l->pieces, ++c->outbox.frag_id, PQB_FRAME_MSG_R, l->msg->seq, l->content,
@@ -64,16 +76,11 @@ static void begin(struct pqb_client *c, struct pqb_large *l)
 
 static bool open_slot(struct pqb_client *c, struct pqb_large *l, struct pqb_outmsg *m)
 {
-    const size_t capacity = m->len + 512u;
-    struct pqb_frame frame;
-    uint8_t *content = malloc(capacity);
+    uint8_t *content = malloc(capacity_for(m));
 
     if (content == NULL)
         return false;
-    pqb_outbox_fill_frame(c, m, &frame);
     *l = (struct pqb_large){.msg = m, .content = content};
-    l->len = (uint32_t)pqb_frame_encode_content(&frame, content, capacity);
-    PQB_ASSERT(l->len > 0);
     begin(c, l);
     return true;
 }

@@ -485,6 +485,44 @@ static void a_large_message_goes_in_pieces(void **state)
     assert_int_equal(fake_count(&f, PQB_FRAME_FRAG), 0);
 }
 
+// The whole whose pieces were caught last, all of the same id.
+static struct pqb_frame_msg_r whole(void)
+{
+    static uint8_t content[4096];
+    const struct pqb_frame_frag *piece = &fake_last(&f, PQB_FRAME_FRAG)->frag;
+    struct pqb_frame frame;
+
+    for (size_t i = 0; i < fake_count(&f, PQB_FRAME_FRAG); i++) {
+        const struct pqb_frame_frag *p = &fake_nth(&f, PQB_FRAME_FRAG, i)->frag;
+
+        assert_int_equal(p->id, piece->id);
+        memcpy(content + p->index * PQB_FRAG_LEN, p->piece.data, p->piece.len);
+    }
+    assert_int_equal(pqb_frame_decode(f.unpacker, PQB_FRAME_MSG_R,
+                                      (struct pqb_bytes){content, piece->total}, &frame),
+                     PQB_VERDICT_OK);
+    return frame.msg_r;
+}
+
+static void a_large_message_sent_again_follows_what_is_still_queued(void **state)
+{
+    uint64_t id;
+
+    (void)state;
+    fake_login(&f);
+    fake_forget(&f);
+    const uint64_t before = send_to("bob", "goes before");
+    assert_int_equal(pqb_client_send(f.c, "bob", 0, large_body, 2000, 0, &id), 0);
+    fake_pump(&f);
+    assert_int_equal(whole().after, before);
+    answer(fake_msg_a(before, PQB_STATE_ACCEPTED));
+    fake_forget(&f);
+    answer((struct pqb_frame){.type = PQB_FRAME_FRAG_RESET, .frag_reset = {1, id}});
+    fake_advance(&f, FAKE_SECOND);
+    assert_int_equal(whole().seq, id);
+    assert_int_equal(whole().after, 0);
+}
+
 static void a_reset_of_the_pieces_sends_all_again(void **state)
 {
     uint64_t id;
@@ -528,6 +566,7 @@ int main(void)
         CASE(delivered_comes_by_hint_or_by_asking),
         CASE(ephemeral_messages_are_sent_once_and_only_online),
         CASE(a_large_message_goes_in_pieces),
+        CASE(a_large_message_sent_again_follows_what_is_still_queued),
         CASE(a_reset_of_the_pieces_sends_all_again),
     };
 
