@@ -57,8 +57,11 @@ static int disk_load(void *ctx, struct pqb_client_saved *out, pqb_client_pending
     int err = PQB_CLIENT_OK;
 
     PQB_ASSERT(body);
-    *out = (struct pqb_client_saved){
-        .epoch = disk->live.epoch, .next_seq = disk->live.next_seq, .cursor = disk->live.cursor};
+    *out = (struct pqb_client_saved){.epoch = disk->live.epoch,
+                                     .next_seq = disk->live.next_seq,
+                                     .cursor = disk->live.cursor,
+                                     .attempt_iseq = disk->live.attempt_iseq,
+                                     .attempts = disk->live.attempts};
     for (size_t i = 0; i < disk->live.queue_count && err == PQB_CLIENT_OK; i++) {
         const struct sim_pending *pending = &disk->live.queue[i];
         char to[16];
@@ -163,6 +166,33 @@ static int disk_sync(void *ctx)
     return PQB_CLIENT_OK;
 }
 
+static int disk_attempt(void *ctx, uint64_t iseq, uint32_t attempts)
+{
+    struct sim_disk *disk = ctx;
+
+    if (disk->is_dead)
+        return PQB_CLIENT_OK;
+    disk->live.attempt_iseq = iseq;
+    disk->live.attempts = attempts;
+    commit(disk);
+    return PQB_CLIENT_OK;
+}
+
+// With the letter the device has the message, whatever becomes of the cursor.
+static int disk_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    struct sim_disk *disk = ctx;
+
+    if (disk->is_dead)
+        return PQB_CLIENT_OK;
+    commit(disk);
+    sim_oracle_on_dead_letter(disk->oracle, disk->app, letter->iseq, letter->attempts,
+                              disk->poison_limit);
+    sim_oracle_on_take(disk->oracle, disk->app, letter->iseq, device_index(letter->device),
+                       letter->body, letter->len, disk->now);
+    return PQB_CLIENT_OK;
+}
+
 // ------------------------------------------------------------------------------------- life cycle
 
 static struct sim_disk *create(struct sim_oracle *oracle, struct sim_app *app, bool is_atomic)
@@ -181,7 +211,9 @@ static struct sim_disk *create(struct sim_oracle *oracle, struct sim_app *app, b
                                             .drop = disk_drop,
                                             .set_epoch = disk_set_epoch,
                                             .deliver = disk_deliver,
-                                            .sync = disk_sync};
+                                            .sync = disk_sync,
+                                            .attempt = disk_attempt,
+                                            .dead_letter = disk_dead_letter};
     return disk;
 }
 

@@ -19,7 +19,8 @@ struct sim_pending {
 
 struct sim_image { // the client's part
     uint32_t epoch;
-    uint64_t next_seq, cursor;
+    uint64_t next_seq, cursor, attempt_iseq;
+    uint32_t attempts;
     struct sim_pending *queue;
     size_t queue_count, queue_max;
 };
@@ -45,6 +46,7 @@ struct sim_disk {
     struct sim_take *takes;
     size_t takes_count, takes_max;
     bool is_atomic;        // message and cursor in one step; otherwise the application has it first
+    uint32_t poison_limit; // of its client
     bool is_dead;          // the process is gone: nothing reaches the disk any more
     uint32_t next_message; // put: which message is being queued
     uint32_t next_to_user;

@@ -89,13 +89,13 @@ static void print_result(uint64_t seed, const struct sim_outcome *o)
 
     printf("seed %" PRIu64 " %s: %.0f s in %.2f s; settled after %.0f s; messages %" PRIu64
            " taken %" PRIu64 " accepted %" PRIu64 " delivered %" PRIu64 " refused %" PRIu64
-           " abandoned %" PRIu64 " uncertain %" PRIu64 " again %" PRIu64 "; datagrams %" PRIu64
-           " crashes %" PRIu64 " deaths %" PRIu64 " logins %" PRIu64 " aborts %" PRIu64
-           " idle %" PRIu64 " B; digest %016" PRIx64 "\n",
+           " abandoned %" PRIu64 " uncertain %" PRIu64 " again %" PRIu64 " dead %" PRIu64
+           "; datagrams %" PRIu64 " crashes %" PRIu64 " deaths %" PRIu64 " logins %" PRIu64
+           " aborts %" PRIu64 " idle %" PRIu64 " B; digest %016" PRIx64 "\n",
            seed, r->failure[0] ? "FAILED" : "passed", r->virtual_s, o->real_s, r->settled_s,
            r->messages, r->taken, r->accepted, r->delivered, r->refused, r->abandoned, r->uncertain,
-           r->again, r->datagrams, r->crashes, r->deaths, r->logins, r->failures, r->memory_idle,
-           r->digest);
+           r->again, r->dead_letters, r->datagrams, r->crashes, r->deaths, r->logins, r->failures,
+           r->memory_idle, r->digest);
 }
 
 static void print_replay(const struct options *options, const struct sim_minimised *m)

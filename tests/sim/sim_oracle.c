@@ -463,6 +463,33 @@ void sim_oracle_may_take_again(struct sim_oracle *o, struct sim_app *app, const 
         app->taken[message] = 2;
 }
 
+void sim_oracle_on_hand_over(struct sim_oracle *o, struct sim_app *app, uint64_t iseq,
+                             uint32_t limit)
+{
+    if (limit > 0 && app->death_iseq == iseq && app->deaths >= limit)
+        sim_oracle_fail(o, "device %u is handed %" PRIu64 " again after %u deaths over it",
+                        app->device, iseq, app->deaths);
+}
+
+void sim_oracle_on_death_over(struct sim_app *app, uint64_t iseq)
+{
+    if (app->death_iseq != iseq)
+        app->deaths = 0;
+    app->death_iseq = iseq;
+    app->deaths++;
+}
+
+void sim_oracle_on_dead_letter(struct sim_oracle *o, const struct sim_app *app, uint64_t iseq,
+                               uint32_t attempts, uint32_t limit)
+{
+    const uint32_t deaths = app->death_iseq == iseq ? app->deaths : 0;
+
+    if (limit == 0 || deaths != limit || attempts != deaths)
+        sim_oracle_fail(o, "P2 device %u puts %" PRIu64 " aside for %u deaths, it was %u of %u",
+                        app->device, iseq, attempts, deaths, limit);
+    o->dead_letter_count++;
+}
+
 // Only a device that is new, was copied or restored is told of positions that were taken by it or
 // before it; nothing expires in a run, and nothing is damaged.
 static bool is_fair_gap(const struct sim_app *app, uint64_t to, unsigned reason)

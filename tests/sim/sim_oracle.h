@@ -53,6 +53,8 @@ struct sim_app {
     bool has_taken;
     bool is_dormant; // a backup in a drawer: nobody runs on it
     uint64_t last_iseq;
+    uint64_t death_iseq; // the message that it died over last while that was the first of a run
+    uint32_t deaths;     // in a row
     uint64_t start; // where its device began, as it was told; it may be told again after a death
     size_t messages_max; // room in `states` and `taken`
     uint8_t *states;     // [message], enum sim_state of its own
@@ -75,7 +77,7 @@ struct sim_oracle {
     size_t messages_count, messages_max;
     struct sim_app *apps;
     uint64_t taken_count, accepted_count, delivered_count, refused_count, abandoned_count;
-    uint64_t uncertain_count, again_count, ephemeral_taken;
+    uint64_t uncertain_count, again_count, ephemeral_taken, dead_letter_count;
     char failure[400]; // empty: no promise broken
 };
 
@@ -120,6 +122,16 @@ void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq
 // The application took `body`, but died before the client stored the cursor: it may come again.
 void sim_oracle_may_take_again(struct sim_oracle *o, struct sim_app *app, const uint8_t *body,
                                size_t len);
+
+// The application is about to get the message at `iseq`; `limit` deaths over one are enough.
+void sim_oracle_on_hand_over(struct sim_oracle *o, struct sim_app *app, uint64_t iseq,
+                             uint32_t limit);
+// It died over the message, the first that its client handed over since it started.
+void sim_oracle_on_death_over(struct sim_app *app, uint64_t iseq);
+// Its client puts the message aside: the device has it, the application has not seen it through.
+void sim_oracle_on_dead_letter(struct sim_oracle *o, const struct sim_app *app, uint64_t iseq,
+                               uint32_t attempts, uint32_t limit);
+
 void sim_oracle_on_gap(struct sim_oracle *o, struct sim_app *app, uint64_t from, uint64_t to,
                        unsigned reason);
 

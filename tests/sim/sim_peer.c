@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/check.h"
 #include "tests/sim/sim_trace.h"
@@ -37,9 +38,10 @@ static bool may(struct sim_peer *p, enum sim_kind kind, uint32_t number)
 
 // -------------------------------------------------------------------------------------- callbacks
 
-static void die(struct sim_peer *p)
+static void die(struct sim_peer *p, bool is_power_cut)
 {
     p->is_dying = true;
+    p->is_power_cut = is_power_cut;
     p->disk->is_dead = true;
 }
 
@@ -56,6 +58,38 @@ static const char *client_state_name(enum pqb_client_state state)
         return "at an end";
     }
     return "?";
+}
+
+static void die_over(struct sim_peer *p, const struct pqb_client_message *message,
+                     bool is_power_cut)
+{
+    if (!p->has_taken)
+        sim_oracle_on_death_over(p->disk->app, message->iseq);
+    die(p, is_power_cut);
+}
+
+// Always the same messages for the same device.
+static bool is_poison(const struct sim_peer *p, const struct pqb_client_message *message)
+{
+    struct pqb_rng rng;
+    uint32_t number;
+
+    if (p->plan->poison <= 0 || p->is_settling || message->len < sizeof(number))
+        return false;
+    memcpy(&number, message->body, sizeof(number)); // of the message: sim_oracle_body
+    pqb_rng_init_seed(&rng, p->plan->seed ^ (uint64_t)number << 24 ^ p->device);
+    return pqb_rng_unit(&rng) < p->plan->poison;
+}
+
+// Does it die over this one?
+static bool is_overcome(struct sim_peer *p, const struct pqb_client_message *message)
+{
+    uint32_t number;
+
+    if (!is_poison(p, message))
+        return false;
+    number = next(p, SIM_KIND_POISON);
+    return may(p, SIM_KIND_POISON, number);
 }
 
 static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_reason reason)
@@ -162,13 +196,19 @@ static int on_message(void *ctx, const struct pqb_client_message *message, uint6
         p->resume_at = p->now + up_to(p, 2 * PQB_NS_PER_SEC);
         return 1;
     }
+    sim_oracle_on_hand_over(p->oracle, p->disk->app, message->iseq, p->disk->poison_limit);
+    if (is_overcome(p, message)) {
+        die_over(p, message, chance(p, 0.5));
+        return 0;
+    }
     if (!p->disk->is_atomic)
         sim_disk_take_early(p->disk, message);
     if (p->dies_at_next_take) {
         if (!p->disk->is_atomic)
             sim_oracle_may_take_again(p->oracle, p->disk->app, message->body, message->len);
-        die(p);
+        die_over(p, message, true);
     }
+    p->has_taken = true;
     return 0;
 }
 
@@ -182,6 +222,21 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
         sim_trace(p->now, "u%u/d%u gap %" PRIu64 "-%" PRIu64 " (%u)", p->user, p->device,
                   from & UINT32_MAX, to & UINT32_MAX, gap);
     sim_oracle_on_gap(p->oracle, p->disk->app, from, to, gap);
+}
+
+static void on_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
+{
+    struct sim_peer *p = ctx;
+
+    if (p->is_dying)
+        return;
+    if (sim_trace_is_on())
+        sim_trace(p->now, "u%u/d%u puts %" PRIu64 " aside", p->user, p->device,
+                  letter->iseq & UINT32_MAX);
+    sim_trace_mix(letter->iseq);
+    if (p->disk->durable.cursor < letter->iseq)
+        sim_oracle_fail(p->oracle, "P2 device %u is told of a letter that may come again",
+                        p->device);
 }
 
 static void on_backlog(void *ctx, uint64_t count)
@@ -255,11 +310,13 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
     config.auto_pull = p->has_auto_pull;
     config.page_max = (uint32_t)p->plan->page_max;
     config.queue_max = 300;
+    config.poison_limit = p->disk->poison_limit = (uint32_t)p->plan->poison_limit;
     config.callbacks = (struct pqb_client_callbacks){.on_state = on_state,
                                                      .on_receipt = on_receipt,
                                                      .on_message = on_message,
                                                      .on_gap = on_gap,
-                                                     .on_backlog = on_backlog};
+                                                     .on_backlog = on_backlog,
+                                                     .on_dead_letter = on_dead_letter};
     pqb_rng_fill(&p->rng, config.seed, sizeof(config.seed));
     err = pqb_client_create(&p->client, &config, now);
     if (err != PQB_CLIENT_OK) {
@@ -281,7 +338,7 @@ void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now)
     sim_trace(now, "u%u/d%u dies%s", p->user, p->device, is_power_cut ? " (power cut)" : "");
     pqb_client_destroy(p->client);
     p->client = NULL;
-    p->is_dying = p->dies_at_next_take = false;
+    p->is_dying = p->dies_at_next_take = p->has_taken = false;
     p->skips_count = 0;
     p->deaths++;
     p->disk->now = now;
@@ -395,7 +452,7 @@ static void work(struct sim_peer *p)
 static void after_call(struct sim_peer *p)
 {
     if (p->is_dying)
-        sim_peer_kill(p, true, p->now);
+        sim_peer_kill(p, p->is_power_cut, p->now);
 }
 
 void sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now)

@@ -38,8 +38,10 @@ struct sim_peer {
     pqb_tstamp connect_at;     // when it logs in again
     pqb_tstamp send_at;
     pqb_tstamp pull_at, resume_at;
-    bool is_dying; // inside a callback: the process ends when the call returns
+    bool is_dying;     // inside a callback: the process ends when the call returns
+    bool is_power_cut; // and its machine with it
     bool dies_at_next_take;
+    bool has_taken;  // this process took a message
     bool is_touched; // something was asked of it: it wants a turn now
     bool is_known;   // `deadline` still holds
     pqb_tstamp deadline;

@@ -65,6 +65,7 @@ void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
         .offline_s = 20,
         .clone_s = 20,
         .page_max = 100,
+        .poison_limit = 5,
     };
 }
 
@@ -164,6 +165,8 @@ static void draw_peers(struct sim_plan *plan, struct pqb_rng *rng)
     plan->clone_s = PICK(rng, 2, 20);
     plan->memory_share = PICK(rng, 0, 0.2, 0.5);
     plan->page_max = PICK(rng, 1, 10, 100, 256);
+    plan->poison = swarm(rng, 0.005, 0.05);
+    plan->poison_limit = PICK(rng, 1, 2, 5);
 }
 
 void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)

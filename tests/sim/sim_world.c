@@ -454,6 +454,7 @@ static void report(const struct sim_world *w, struct sim_result *result)
     result->abandoned = o->abandoned_count;
     result->uncertain = o->uncertain_count;
     result->again = o->again_count;
+    result->dead_letters = o->dead_letter_count;
     result->datagrams = w->net.stats.sent;
     result->crashes = w->gateway.crashes;
     result->steps = w->gateway.steps;

@@ -13,7 +13,8 @@ struct sim_result {
     char failure[400]; // empty: every promise was kept
     double virtual_s, failed_at_s;
     double settled_s; // after the faults ended
-    uint64_t messages, taken, accepted, delivered, refused, abandoned, uncertain, again;
+    uint64_t messages, taken, accepted, delivered, refused, abandoned, uncertain, again,
+        dead_letters;
     uint64_t datagrams, crashes, deaths, logins, steps, failures;
     uint64_t memory_idle; // bytes that the engines hold when everyone has left
     uint64_t digest;

@@ -294,9 +294,50 @@ static void every_plan_is_within_what_the_world_can_hold(void **state)
     }
 }
 
+static void a_message_is_put_aside_after_just_so_many_deaths_over_it(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    set(&s);
+    for (int i = 0; i < 2; i++) {
+        sim_oracle_on_hand_over(&s.o, s.b, 7, 2);
+        sim_oracle_on_death_over(s.b, 7);
+    }
+    sim_oracle_on_dead_letter(&s.o, s.b, 7, 2, 2);
+    sim_oracle_on_hand_over(&s.o, s.b, 8, 2);
+    expect(&s, NULL);
+}
+
+static void a_message_put_aside_too_soon_breaks_p2(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    set(&s);
+    sim_oracle_on_death_over(s.b, 6);
+    sim_oracle_on_death_over(s.b, 7); // the first over this one
+    sim_oracle_on_dead_letter(&s.o, s.b, 7, 2, 2);
+    expect(&s, "P2");
+}
+
+static void a_message_handed_over_after_enough_deaths_is_noticed(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    set(&s);
+    sim_oracle_on_death_over(s.b, 7);
+    sim_oracle_on_hand_over(&s.o, s.b, 7, 1);
+    expect(&s, "device 1 is handed 7 again");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_is_put_aside_after_just_so_many_deaths_over_it),
+        cmocka_unit_test(a_message_put_aside_too_soon_breaks_p2),
+        cmocka_unit_test(a_message_handed_over_after_enough_deaths_is_noticed),
         cmocka_unit_test(a_delivered_message_keeps_every_promise),
         cmocka_unit_test(an_accepted_message_that_nobody_takes_breaks_p1),
         cmocka_unit_test(a_device_may_join_late_but_not_have_holes),
