@@ -32,14 +32,37 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
     link_on_state(&((struct send *)ctx)->link, state, reason);
 }
 
+static void tell_uncertain(const char *which)
+{
+    fprintf(stderr,
+            "%s: %s is uncertain: this state or the gateway's is an older copy; it may or may not "
+            "arrive\n",
+            COMMAND, which);
+}
+
+// Nobody waits for it any more, but its end must not pass in silence.
+static void on_earlier(enum pqb_client_receipt receipt, unsigned refusal)
+{
+    if (receipt == PQB_RECEIPT_REFUSED)
+        fprintf(stderr, "%s: a message of an earlier run was refused: %s\n", COMMAND,
+                pqb_client_refusal_name(refusal));
+    else if (receipt == PQB_RECEIPT_UNCERTAIN)
+        tell_uncertain("a message of an earlier run");
+}
+
 static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, unsigned refusal)
 {
     struct send *s = ctx;
     const uint64_t index = id - s->first_id;
     const bool is_bad = receipt > PQB_RECEIPT_READ;
+    char which[32];
 
-    if (s->first_id == 0 || id < s->first_id || index >= s->queued || s->is_done[index])
-        return; // of an earlier run, or told before
+    if (s->first_id == 0 || id < s->first_id || index >= s->queued) {
+        on_earlier(receipt, refusal);
+        return;
+    }
+    if (s->is_done[index])
+        return; // told before
     if (!is_bad && s->wants_delivered && receipt < PQB_RECEIPT_DELIVERED) {
         if (receipt == PQB_RECEIPT_STORED && !s->is_told_stored)
             fprintf(stderr, "%s: %s is away; stored, waiting\n", COMMAND, s->to);
@@ -49,14 +72,12 @@ static void on_receipt(void *ctx, uint64_t id, enum pqb_client_receipt receipt, 
     s->is_done[index] = 1;
     s->done++;
     s->failed += is_bad;
-    if (receipt == PQB_RECEIPT_REFUSED)
+    if (receipt == PQB_RECEIPT_REFUSED) {
         tell_refusal(COMMAND, index + 1, refusal);
-    else if (is_bad)
-        fprintf(stderr,
-                "%s: message %" PRIu64
-                " is uncertain: this state or the gateway's is an older copy; it "
-                "may or may not arrive\n",
-                COMMAND, index + 1);
+    } else if (is_bad) {
+        (void)snprintf(which, sizeof(which), "message %" PRIu64, index + 1);
+        tell_uncertain(which);
+    }
 }
 
 // What waits for this device is for `pqb listen` or `pqb chat`: nothing here shows it to anybody.
