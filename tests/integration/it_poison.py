@@ -55,8 +55,8 @@ def test_an_application_that_aborts_on_a_message_gets_past_it(directory):
         assert (letter["body"], letter["attempts"], letter["from"]) == (POISON, LIMIT, "alice"), letter
         text = run_tool("pqb", "dead-letters", "--state", state).stdout
         assert text == f"{letter['iseq']}\t{LIMIT}\talice\t{POISON}\n", text
-    print(f"{deaths} deaths over one message of {len(LINES)} (limit {LIMIT}), 1 dead letter, "
-          f"{len(took)} others taken once and in order", flush=True)
+    return (f"{deaths} deaths over one message of {len(LINES)} (limit {LIMIT}), 1 dead letter, "
+          f"{len(took)} others taken once and in order")
 
 
 def test_an_application_with_its_own_atomic_store_gets_past_it_too(directory):
@@ -74,7 +74,7 @@ def test_an_application_with_its_own_atomic_store_gets_past_it_too(directory):
         assert deaths == LIMIT + 1, deaths
         assert bodies(path) == GOOD, bodies(path)
         assert f"dead_letter from=alice size={len(POISON)} attempts={LIMIT}\n" in done.stdout, done
-    print(f"{deaths} deaths (limit {LIMIT}), {len(GOOD)} others stored once and in order", flush=True)
+    return (f"{deaths} deaths (limit {LIMIT}), {len(GOOD)} others stored once and in order")
 
 
 def test_without_a_limit_nothing_is_put_aside(directory):
@@ -89,7 +89,7 @@ def test_without_a_limit_nothing_is_put_aside(directory):
         got = pqb(gateway, "listen", "dave", "phone", "--count", len(LINES) - BEFORE, "--timeout", 20,
                   state=state).stdout.splitlines()
         assert got == [f"alice\t{line}" for line in LINES[BEFORE:]], got
-    print(f"{2 * LIMIT} deaths without a limit, the message still comes", flush=True)
+    return (f"{2 * LIMIT} deaths without a limit, the message still comes")
 
 
 def test_listen_killed_over_one_message_goes_on_without_it(directory):
@@ -110,7 +110,7 @@ def test_listen_killed_over_one_message_goes_on_without_it(directory):
         assert "from alice (65530 bytes) is put aside: 2 runs died over it" in done.stderr, done
         text = run_tool("pqb", "dead-letters", "--state", state).stdout
         assert text.endswith(f"\t2\talice\t{huge}\n"), text[-100:]
-    print("2 kills over one message (limit 2), 1 dead letter, the next message printed", flush=True)
+    return ("2 kills over one message (limit 2), 1 dead letter, the next message printed")
 
 
 if __name__ == "__main__":
