@@ -24,6 +24,7 @@ SCENARIOS = (
     "inbox-flood",
     "replay-pcap",
     "slow-consumer",
+    "reconnect-storm",
 )
 
 
@@ -287,6 +288,21 @@ def test_receivers_that_take_nothing_cost_their_window(directory):
                 f"{checks['gateway.memory_kib']:.0f} KiB, delivered p99 of others "
                 f"{fare['before']['delivered_us']['p99'] / 1000:.1f} ms before and "
                 f"{fare['during']['delivered_us']['p99'] / 1000:.1f} ms during")
+
+
+def test_those_who_lose_their_sessions_at_once_do_not_come_back_in_step(directory):
+    """20 000 of them in the full dose."""
+    sessions = 20000 if LONG else 100 if SANITIZED else 300
+    with Gateway(directory) as gateway:
+        report = attack(gateway, "reconnect-storm", "--sessions", sessions)
+        checks, fare = checks_of(report), report["legitimate"]["during"]
+        assert report["figures"]["storm.resumed_messages"] > 0, report["figures"]
+        return (f"{sessions} back after {checks['storm.back_seconds']:.1f} s, at most "
+                f"{checks['storm.logins_in_100_ms']:.0f} logins begun in 100 ms, "
+                f"{checks['storm.tries_of_one_client']:.0f} by one client, gateway "
+                f"{checks['storm.cpu_percent_of_a_core']:.0f} % of a core, p99 of those back "
+                f"{checks['storm.resumed_p99_ms']:.0f} ms, delivered p99 of others "
+                f"{fare['delivered_us']['p99'] / 1000:.0f} ms")
 
 
 if __name__ == "__main__":

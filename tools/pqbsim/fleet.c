@@ -11,6 +11,8 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/wire/datagram.h"
+#include "common/wire/frame.h"
 #include "tools/cli/cli.h"
 #include "tools/pqbsim/netio.h"
 
@@ -231,11 +233,22 @@ static void measure_gap(struct fleet_client *fc)
     fc->rebound_at = fc->gap_from = PQB_NEVER;
 }
 
+static void keep_token(struct fleet_client *fc, const void *data, size_t len)
+{
+    enum pqb_datagram_type type;
+    struct pqb_resp resp;
+
+    if (pqb_datagram_peek(data, len, &type) == PQB_VERDICT_OK && type == PQB_DATAGRAM_RESP &&
+        pqb_resp_decode(fc->fleet->unpacker, data, len, &resp) == PQB_VERDICT_OK)
+        memcpy(fc->reset_token, resp.reset_token, PQB_RESET_LEN);
+}
+
 static void receive(struct fleet_client *fc, const void *data, size_t len)
 {
     if (fc->client == NULL)
         return;
     measure_gap(fc);
+    keep_token(fc, data, len);
     pqb_client_on_datagram(fc->client, data, len, fc->fleet->now);
     pump(fc);
 }
@@ -428,6 +441,18 @@ void fleet_settle(struct fleet *f)
     }
 }
 
+void fleet_forget(struct fleet *f, uint32_t index)
+{
+    struct fleet_client *fc = &f->clients[index];
+    struct pqb_reset reset = {.cid = fc->cid};
+    uint8_t data[PQB_DATAGRAM_MAX];
+
+    if (fc->cid == 0)
+        return;
+    memcpy(reset.token, fc->reset_token, PQB_RESET_LEN);
+    receive(fc, data, pqb_reset_encode(&reset, data));
+}
+
 void fleet_cut(struct fleet *f, bool is_cut)
 {
     f->is_cut = is_cut;
@@ -501,7 +526,8 @@ int fleet_init(struct fleet *f, const struct fleet_config *config, pqb_tstamp no
     if (f->clients == NULL || traffic_init(&f->traffic, now) != PQB_OK ||
         pqb_htable_init(&f->by_init) != PQB_OK || pqb_htable_init(&f->by_cid) != PQB_OK ||
         pqb_timerq_reserve(&f->timers, config->clients) != PQB_OK ||
-        pqb_client_scratch_create(&f->scratch) != PQB_CLIENT_OK)
+        pqb_client_scratch_create(&f->scratch) != PQB_CLIENT_OK ||
+        pqb_unpacker_create(&f->unpacker) != PQB_OK)
         return PQB_ERR_NOMEM;
     err = open_sockets(f);
     for (uint32_t i = 0; err == PQB_OK && i < config->clients; i++)
@@ -537,6 +563,7 @@ void fleet_fini(struct fleet *f)
     free(f->clients);
     traffic_fini(&f->traffic);
     pqb_client_scratch_destroy(f->scratch);
+    pqb_unpacker_destroy(f->unpacker);
     pqb_htable_fini(&f->by_init);
     pqb_htable_fini(&f->by_cid);
     pqb_timerq_fini(&f->timers);

@@ -17,6 +17,7 @@
 #include "common/base/time.h"
 #include "common/base/timerq.h"
 #include "common/client/paquebot.h"
+#include "common/wire/limits.h"
 #include "tools/pqbsim/impair.h"
 #include "tools/pqbsim/traffic.h"
 
@@ -25,6 +26,7 @@
 #define FLEET_NAME_MAX  (FLEET_NAMES_MAX + 16) // with it
 
 struct fleet;
+struct pqb_unpacker;
 
 struct fleet_client {
     struct fleet *fleet;
@@ -35,9 +37,10 @@ struct fleet_client {
     struct pqb_timer timer;
     struct pqb_hnode by_init, by_cid;
     uint64_t init_id, cid;
-    bool is_online;    // logged in now
-    uint32_t sessions; // begun so far
-    bool is_wanted;    // shall be online
+    uint8_t reset_token[PQB_RESET_LEN]; // of the gateway's last answer to a login
+    bool is_online;                     // logged in now
+    uint32_t sessions;                  // begun so far
+    bool is_wanted;                     // shall be online
     pqb_tstamp start_at, switch_at, rebind_at;
     pqb_tstamp rebound_at, gap_from; // last address change, and its first datagram; PQB_NEVER
     struct pqb_htable sent;          // of struct fleet_sent
@@ -72,6 +75,7 @@ struct fleet {
     struct fleet_config config;
     struct fleet_client *clients;
     struct pqb_client_scratch *scratch;
+    struct pqb_unpacker *unpacker;
     int epoll_fd, sockets[FLEET_SOCKETS];
     struct impair up, down;
     struct pqb_rng rng;
@@ -99,6 +103,9 @@ PQB_MUST_USE int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const v
 
 // From now on nobody goes away any more and those who are away come back.
 void fleet_settle(struct fleet *f);
+
+// Client `index` is told that its session is gone, as by a gateway that has forgotten it.
+void fleet_forget(struct fleet *f, uint32_t index);
 
 // A black hole begins or ends.
 void fleet_cut(struct fleet *f, bool is_cut);

@@ -29,10 +29,10 @@
 #define SLOWER_MAX       10.0 // or so many times what it was before, on a slow machine
 
 static const struct inject_scenario *const scenarios[] = {
-    &inject_amplify,       &inject_malformed,    &inject_flood_init,  &inject_flood_data,
-    &inject_hijack,        &inject_replay,       &inject_spoof,       &inject_oversize,
-    &inject_fragment_bomb, &inject_window_abuse, &inject_inbox_flood, &inject_replay_pcap,
-    &inject_slow_consumer};
+    &inject_amplify,       &inject_malformed,      &inject_flood_init,  &inject_flood_data,
+    &inject_hijack,        &inject_replay,         &inject_spoof,       &inject_oversize,
+    &inject_fragment_bomb, &inject_window_abuse,   &inject_inbox_flood, &inject_replay_pcap,
+    &inject_slow_consumer, &inject_reconnect_storm};
 
 // ---------------------------------------------------------------------------- legitimate users
 
@@ -109,6 +109,12 @@ static void sample(struct inject *in, pqb_tstamp now)
     pqb_stats_snapshot_fini(&s);
 }
 
+static void turn_scenario(struct inject *in, pqb_tstamp now)
+{
+    if (in->scenario->on_turn != NULL)
+        in->scenario->on_turn(in, now);
+}
+
 // Legitimate traffic for so long, or until `is_over`, and the attack beside it if it is time for
 // that.
 static void run_phase(struct inject *in, pqb_duration duration,
@@ -131,6 +137,7 @@ static void run_phase(struct inject *in, pqb_duration duration,
         if (in->is_attacking) {
             inject_attack_due(in, in->attack_at, now);
             inject_read_answers(in);
+            turn_scenario(in, now);
         }
         if (now >= sample_at) {
             sample(in, now);
@@ -152,12 +159,14 @@ static void settle(struct inject *in)
         now = fleet_run(&in->fleet, now + TURN_NS);
         inject_probe_turn(in->probe, now);
         inject_read_answers(in);
+        turn_scenario(in, now);
         if (now >= sample_at) {
             sample(in, now);
             sample_at = now + SAMPLE_NS;
         }
         if (settled_at == PQB_NEVER && in->during.logins > logins &&
-            account_unresolved(&in->account) == 0 && account_lost(&in->account) == 0)
+            account_unresolved(&in->account) == 0 && account_lost(&in->account) == 0 &&
+            (in->scenario->is_settled == NULL || in->scenario->is_settled(in)))
             settled_at = now;
     }
 }
@@ -386,6 +395,8 @@ static int run_inject(struct inject *in)
         status = run(in);
     else
         status = fail("not enough memory or open files", "");
+    if (in->scenario->end != NULL)
+        in->scenario->end(in);
     inject_close_sources(in);
     inject_probe_destroy(in->probe);
     pqb_unpacker_destroy(in->unpacker);
@@ -461,7 +472,8 @@ int pqbsim_inject(int argc, char **argv)
                                .inbox_messages_max = 100000,
                                .inbox_bytes_max = 64 << 20,
                                .legitimate_rate = 100,
-                               .peers = 1000};
+                               .peers = 1000,
+                               .sessions = 500};
     struct pqb_addr captured = {0};
     const char *args[2], *speed = "1", *file;
     size_t arg_count;
@@ -509,6 +521,13 @@ int pqbsim_inject(int argc, char **argv)
          .min = 1,
          .max = 1048576,
          .help = "the gateway's setting of that name (16384)"},
+        {.name = "sessions",
+         .type = CLI_NUMBER,
+         .out = &in.sessions,
+         .value = "N",
+         .min = 10,
+         .max = 1000000,
+         .help = "reconnect-storm: those that are lost at once (500)"},
         {.name = "inbox-messages-max",
          .type = CLI_NUMBER,
          .out = &in.inbox_messages_max,

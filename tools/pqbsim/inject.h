@@ -50,7 +50,11 @@ struct inject_scenario {
     void (*on_sample)(struct inject *in, const struct pqb_stats_snapshot *s, pqb_tstamp now);
     void (*judge)(struct inject *in, const struct pqb_stats_snapshot *from,
                   const struct pqb_stats_snapshot *to);
-    bool takes_file; // a capture, named behind the scenario
+    // A turn of the loop, from the attack's beginning until everything is settled. May be NULL.
+    void (*on_turn)(struct inject *in, pqb_tstamp now);
+    bool (*is_settled)(const struct inject *in); // nothing of it is open. May be NULL.
+    void (*end)(struct inject *in);              // frees what the scenario made. May be NULL.
+    bool takes_file;                             // a capture, named behind the scenario
     // Whether the attack has built up: what comes before is not counted as `during`. May be NULL.
     bool (*is_ramped)(const struct inject *in);
     bool is_still;    // no legitimate session may change its address
@@ -114,6 +118,7 @@ struct inject_replayed { // datagrams sent a second time
 };
 
 struct inject_pcap;
+struct inject_storm;
 struct inject_probe;
 struct pqb_unpacker;
 
@@ -121,7 +126,7 @@ struct inject {
     const struct inject_scenario *scenario;
     struct pqb_addr target;
     pqb_duration duration;
-    uint64_t seed, rate, legitimate_rate, peers;
+    uint64_t seed, rate, legitimate_rate, peers, sessions;
     uint64_t half_open_max, inbox_messages_max, inbox_bytes_max; // the gateway's settings
     const char *stats_path;
     bool is_json;
@@ -151,8 +156,9 @@ struct inject {
     struct inject_capture logins[INJECT_CLIENTS]; // the last INIT of each legitimate user
     struct inject_overtaken overtaken;
     struct inject_replayed replayed;
-    struct inject_pcap *pcap; // replay-pcap's
-    double speed;             // of its timing; 0: as fast as the rate allows
+    struct inject_pcap *pcap;   // replay-pcap's
+    double speed;               // of its timing; 0: as fast as the rate allows
+    struct inject_storm *storm; // reconnect-storm's
     struct inject_peer peer;
 
     struct inject_check checks[INJECT_CHECKS_MAX];
@@ -170,10 +176,11 @@ struct inject {
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
     inject_flood_data, inject_hijack, inject_replay, inject_spoof, inject_oversize,
     inject_fragment_bomb, inject_window_abuse, inject_inbox_flood, inject_replay_pcap,
-    inject_slow_consumer;
+    inject_slow_consumer, inject_reconnect_storm;
 
 // Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
 uint64_t inject_memory_of(uint64_t pid);
+pqb_duration inject_cpu_of(uint64_t pid); // used so far; 0: not known
 // One more thing to judge: kept when value <= limit.
 void inject_check(struct inject *in, const char *name, double value, double limit);
 void inject_note(struct inject *in, const char *name, double value);

@@ -1,8 +1,10 @@
-// How much memory the gateway holds, as the kernel tells it.
+// What the gateway takes of the machine, as the kernel tells it.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <unistd.h>
 
 #include "tools/pqbsim/inject.h"
 
@@ -23,4 +25,27 @@ uint64_t inject_memory_of(uint64_t pid)
     }
     (void)fclose(status);
     return kib * 1024;
+}
+
+pqb_duration inject_cpu_of(uint64_t pid)
+{
+    const long ticks = sysconf(_SC_CLK_TCK);
+    unsigned long long user = 0, system = 0;
+    char path[64], line[1024];
+    const char *at = NULL;
+    FILE *stat;
+
+    (void)snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
+    stat = fopen(path, "re");
+    if (stat == NULL)
+        return 0;
+    if (fgets(line, sizeof(line), stat) != NULL)
+        at = strrchr(line, ')'); // the name may hold anything
+    (void)fclose(stat);
+    // proc(5): state, ten numbers, then utime and stime.
+    if (at == NULL || ticks <= 0 ||
+        sscanf(at + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu", &user, &system) !=
+            2)
+        return 0;
+    return (user + system) * (PQB_NS_PER_SEC / (uint64_t)ticks);
 }
