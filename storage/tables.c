@@ -143,7 +143,7 @@ static enum pqb_failpoint put_step(enum pqb_record_type type)
     case PQB_RECORD_BAD:
         break;
     }
-    PQB_ASSERT(!"a record that is written has a type");
+    PQB_ASSERT(false); // a record that is written has a type
     return PQB_FAIL_COUNT;
 }
 

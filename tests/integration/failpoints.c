@@ -67,6 +67,8 @@ static const struct {
 
 // -------------------------------------------------------------------------------------- reading
 
+static _Noreturn void refuse(const char *format, ...) PQB_PRINTF(1, 2);
+
 static _Noreturn void refuse(const char *format, ...)
 {
     va_list args;
