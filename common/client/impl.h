@@ -27,8 +27,8 @@
 #define PQB_CLIENT_INIT_STEADY      8                    // tries after which the wait doubles again
 #define PQB_CLIENT_SILENCE_NS       (20 * PQB_NS_PER_SEC) // unanswered for so long: the peer is dead
 #define PQB_CLIENT_KEEPALIVE_MIN_NS (4 * PQB_NS_PER_SEC)  // on a path that keeps changing
-#define PQB_CLIENT_PROBE_NS         (2 * PQB_NS_PER_SEC)  // between pings while unanswered, at first
-#define PQB_CLIENT_BACKOFF_NS       (1 * PQB_NS_PER_SEC)  // base of the reconnect backoff
+#define PQB_CLIENT_PROBE_NS         (2 * PQB_NS_PER_SEC) // between pings while unanswered, at first
+#define PQB_CLIENT_BACKOFF_NS       (1 * PQB_NS_PER_SEC) // base of the reconnect backoff
 #define PQB_CLIENT_STEADY_NS        (10 * PQB_NS_PER_SEC) // online for so long resets the backoff
 #define PQB_CLIENT_TRIES_MAX        12  // repeats of one request before the session is given up
 #define PQB_CLIENT_ACK_EVERY        8   // messages after which an acknowledgement waits no longer
