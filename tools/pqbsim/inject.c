@@ -333,6 +333,8 @@ static void attack(struct inject *in)
     }
     in->fare = &in->during;
     run_phase(in, in->duration, NULL);
+    if (in->is_once) // a capture to its end, even where its timing could not be kept
+        run_phase(in, SETTLE_NS, inject_pcap_is_through);
     in->is_attacking = false;
     settle(in);
     end_phase(in, &in->during);
@@ -457,7 +459,8 @@ static int run_scenario(struct inject *in, const char *file, const struct pqb_ad
         in->rate = in->scenario->rate;
     if (file != NULL)
         status = inject_pcap_load(in, file, captured);
-    if (in->duration == 0)
+    in->is_once = in->duration == 0;
+    if (in->is_once)
         in->duration =
             file != NULL && status == CLI_EXIT_DONE ? inject_pcap_duration(in) : DURATION_NS;
     if (status == CLI_EXIT_DONE)

@@ -159,6 +159,7 @@ struct inject {
     struct inject_pcap *pcap;   // replay-pcap's
     double speed;               // of its timing; 0: as fast as the rate allows
     struct inject_storm *storm; // reconnect-storm's
+    bool is_once;               // one pass, however long the attack may last
     struct inject_peer peer;
 
     struct inject_check checks[INJECT_CHECKS_MAX];

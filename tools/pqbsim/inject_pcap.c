@@ -169,6 +169,11 @@ pqb_duration inject_pcap_duration(const struct inject *in)
     return PQB_MAX(recorded_ns(in, p->list[p->count - 1].at_ns), sending) + PAUSE_NS;
 }
 
+bool inject_pcap_is_through(const struct inject *in)
+{
+    return in->pcap == NULL || in->pcap->next == in->pcap->count;
+}
+
 static const struct inject_kind pcap_kinds[] = {{"recorded", 1.0}};
 
 // One datagram a turn at most, so that the rate bounds what the recording asks for.
@@ -178,7 +183,9 @@ static size_t make_pcap(struct inject *in, uint32_t kind, uint8_t *out, pqb_tsta
     const struct recorded *r;
 
     (void)kind;
-    if (p->next == p->count) { // from the beginning, if there is time left for it
+    if (p->next == p->count) { // from the beginning, if there is time for that
+        if (in->is_once)
+            return 0;
         p->next = 0;
         p->pass_at = pqb_tstamp_add(now, PAUSE_NS);
     }

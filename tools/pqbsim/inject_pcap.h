@@ -1,6 +1,8 @@
 // The capture that replay-pcap sends, read before the attack begins.
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/base/addr.h"
 #include "common/base/time.h"
 
@@ -12,3 +14,4 @@ int inject_pcap_load(struct inject *in, const char *path, const struct pqb_addr 
 void inject_pcap_free(struct inject *in); // nothing loaded: fine
 
 pqb_duration inject_pcap_duration(const struct inject *in); // of one pass
+bool inject_pcap_is_through(const struct inject *in);       // a pass, that is; nothing loaded: true
