@@ -98,7 +98,7 @@ struct inject_peer { // a session that the attacker holds
     uint64_t init_id, cid, pn;
     uint32_t logins;
     pqb_tstamp asked_at;
-    bool has_cookie;
+    bool has_cookie, has_epoch;
     uint8_t cookie[PQB_COOKIE_LEN];
 };
 

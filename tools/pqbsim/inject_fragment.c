@@ -12,9 +12,10 @@
 #include "tools/pqbsim/inject.h"
 
 // What one session may make the gateway hold.
-#define HELD_MAX    (PQB_FRAG_IN_MAX * (sizeof(struct pqb_reassembly) + PQB_FRAG_TOTAL_MAX))
-#define HELD_MAX_NS (PQB_FRAG_IN_TIMEOUT_NS + PQB_NS_PER_SEC) // a second for a busy machine
-#define MEMORY_MAX  ((1 << 20) + HELD_MAX)
+#define HELD_MAX       (PQB_FRAG_IN_MAX * (sizeof(struct pqb_reassembly) + PQB_FRAG_TOTAL_MAX))
+#define HELD_MAX_NS    (PQB_FRAG_IN_TIMEOUT_NS + PQB_NS_PER_SEC) // a second for a busy machine
+#define EPOCH_AGAIN_NS (100 * PQB_NS_PER_MS)
+#define MEMORY_MAX     ((1 << 20) + HELD_MAX)
 
 // The header of a DATA datagram from the session that the attacker holds.
 static size_t begin_datagram(struct inject *in, uint8_t *out)
@@ -59,24 +60,41 @@ static size_t in_session(struct inject *in, const struct pqb_frame_frag *f, uint
 }
 
 // Confirms the login and gets the epoch that messages, and so their pieces, need.
-static size_t make_epoch(struct inject *in, uint8_t *out)
+static size_t make_epoch(struct inject *in, uint8_t *out, pqb_tstamp now)
 {
-    const size_t at = begin_datagram(in, out);
+    struct inject_peer *peer = &in->peer;
     struct pqb_frame f = {.type = PQB_FRAME_EPOCH_R};
+    size_t at;
 
-    pqb_rng_fill(&in->rng, f.epoch_r.nonce, sizeof(f.epoch_r.nonce));
+    if (peer->asked_at != 0 && pqb_elapsed(peer->asked_at, now) < EPOCH_AGAIN_NS)
+        return 0;
+    peer->asked_at = now;
+    memcpy(f.epoch_r.nonce, &peer->cid, sizeof(peer->cid)); // the same when it asks again
+    at = begin_datagram(in, out);
     return at + pqb_frame_encode(&f, out + at, PQB_FRAMES_MAX);
-}
-
-static bool has_session(const struct inject *in)
-{
-    return in->peer.cid != 0 && in->peer.pn > 0;
 }
 
 // What has to go before pieces may; 0: nothing now.
 static size_t make_session(struct inject *in, const char *user, uint8_t *out, pqb_tstamp now)
 {
-    return in->peer.cid == 0 ? inject_peer_login(in, user, "x", out, now) : make_epoch(in, out);
+    return in->peer.cid == 0 ? inject_peer_login(in, user, "x", out, now)
+                             : make_epoch(in, out, now);
+}
+
+static void on_session_answer(struct inject *in, const uint8_t *data, size_t len)
+{
+    enum pqb_verdict verdict = PQB_VERDICT_OK;
+    struct pqb_bytes content;
+    const uint8_t *at;
+    struct pqb_data d;
+    uint8_t code;
+
+    inject_peer_on_answer(in, data, len);
+    if (pqb_data_decode(data, len, &d) != PQB_VERDICT_OK || d.cid != in->peer.cid)
+        return;
+    at = d.frames;
+    while (pqb_frame_next(&at, d.frames + d.frames_len, &code, &content, &verdict))
+        in->peer.has_epoch |= code == PQB_FRAME_EPOCH_A;
 }
 
 static void on_held_sample(struct inject *in, const struct pqb_stats_snapshot *s, pqb_tstamp now)
@@ -140,7 +158,7 @@ static size_t make_unfinished(struct inject *in, uint8_t *out, pqb_tstamp now)
                                .total = PQB_FRAG_TOTAL_MAX,
                                .piece = {piece, sizeof(piece)}};
 
-    if (!has_session(in))
+    if (!in->peer.has_epoch)
         return make_session(in, "oversize", out, now);
     if (in->abandoned == ABANDONED) {
         if (pqb_elapsed(in->abandoned_at, now) < ABANDON_EVERY_NS)
@@ -180,7 +198,7 @@ static size_t make_oversize(struct inject *in, uint32_t kind, uint8_t *out, pqb_
 static void on_oversize_answer(struct inject *in, uint32_t kind, const uint8_t *data, size_t len)
 {
     if (kind == SESSION)
-        inject_peer_on_answer(in, data, len);
+        on_session_answer(in, data, len);
     else
         in->misdirected++;
 }
@@ -305,7 +323,7 @@ static size_t make_bomb(struct inject *in, uint32_t kind, uint8_t *out, pqb_tsta
     (void)kind;
     if (in->peer.pn >= RESTART) // the new session replaces the old one, with all that it holds
         in->peer = (struct inject_peer){.logins = in->peer.logins};
-    if (!has_session(in))
+    if (!in->peer.has_epoch)
         return make_session(in, "bomber", out, now);
     fill_piece(in, &f, bytes);
     f.hash = hash_of_whole(&f);
@@ -316,7 +334,7 @@ static size_t make_bomb(struct inject *in, uint32_t kind, uint8_t *out, pqb_tsta
 static void on_bomb_answer(struct inject *in, uint32_t kind, const uint8_t *data, size_t len)
 {
     (void)kind;
-    inject_peer_on_answer(in, data, len);
+    on_session_answer(in, data, len);
 }
 
 const struct inject_scenario inject_fragment_bomb = {
