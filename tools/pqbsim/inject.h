@@ -20,6 +20,14 @@
 #define INJECT_CAPTURE_MAX 16384 // newest datagrams of the legitimate users, for replay
 #define INJECT_LEN_MAX     65507 // what UDP over IPv4 can carry
 
+// Bytes of memory that the gateway may gain under an attack; gateway/ARCHITECTURE.md sums them up.
+#define INJECT_MEMORY_LOGIN   512        // half-open login: entry, RESP, the allocator's share
+#define INJECT_MEMORY_SESSION (24 << 10) // with its window full: sent map, outbox, user
+#define INJECT_MEMORY_DEVICE  (64 << 10) // whatever a session says
+#define INJECT_MEMORY_JOURNAL 128        // message, until a checkpoint has moved it
+#define INJECT_MEMORY_SLACK   (8 << 20)  // a batch of the writer's, and as much again
+#define INJECT_MEMORY_QUIET   (2 << 20)  // nothing that lasts, and no message
+
 #define INJECT_PEERS_MAX 1000
 
 #define INJECT_CLIENTS 20 // legitimate users: load0, load1 ... on device "sim"
@@ -183,6 +191,9 @@ extern const struct inject_scenario inject_amplify, inject_malformed, inject_flo
 uint64_t inject_memory_of(uint64_t pid);
 pqb_duration inject_cpu_of(uint64_t pid); // used so far; 0: not known
 // One more thing to judge: kept when value <= limit.
+// Bounds of attacks that leave nothing behind, and of those that leave half-open logins.
+uint64_t inject_memory_quiet(const struct inject *in);
+uint64_t inject_memory_logins(const struct inject *in);
 void inject_check(struct inject *in, const char *name, double value, double limit);
 void inject_note(struct inject *in, const char *name, double value);
 double inject_grown(const struct pqb_stats_snapshot *from, const struct pqb_stats_snapshot *to,

@@ -9,16 +9,14 @@
 #include "common/client/paquebot.h"
 #include "tools/pqbsim/inject_device.h"
 
-#define FEEDERS        8  // devices that send to the consumers
-#define FEED_FRAMES    8  // in a datagram
-#define FEED_BYTES     64 // of a message
-#define DEEP           8  // consumers that get half of all, so that their windows fill
-#define PING_NS        PQB_NS_PER_SEC
-#define ACK_NS         (200 * PQB_NS_PER_MS)
-#define LATE_PARTS     4   // one that acknowledges late does so after this part of the attack
-#define JOURNAL_BYTES  128 // of memory for a message until a checkpoint has moved it
-#define CONSUMER_BYTES (24 << 10) // session, sent map, outbox, user
-#define SLACK_BYTES    (8 << 20)  // a batch of the writer's, and as much again
+#define FEEDERS     8 // devices that send to the consumers
+#define FEED_FRAMES 8 // in a datagram, until the windows are full; then 1
+#define FILL        (2 * DEEP * (PQB_PUSH_WINDOW + 64)) // messages that fill them
+#define FEED_BYTES  64                                  // of a message
+#define DEEP        8 // consumers that get half of all, so that their windows fill
+#define PING_NS     PQB_NS_PER_SEC
+#define ACK_NS      (200 * PQB_NS_PER_MS)
+#define LATE_PARTS  4 // one that acknowledges late does so after this part of the attack
 
 enum consumer_kind {
     SILENT,
@@ -131,9 +129,18 @@ static size_t consume(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp
     return kind == LATE ? acknowledge_late(in, c, out, now) : ping(c, out, now);
 }
 
+static uint64_t fed(void)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < FEEDERS; i++)
+        sum += feeders[i].accepted;
+    return sum;
+}
+
 static bool is_ramped(const struct inject *in)
 {
-    return ready_count == in->peers;
+    return ready_count == in->peers && fed() >= FILL;
 }
 
 static size_t feed(struct inject *in, uint8_t *out, pqb_tstamp now)
@@ -141,11 +148,12 @@ static size_t feed(struct inject *in, uint8_t *out, pqb_tstamp now)
     static const uint8_t body[FEED_BYTES] = "feed";
     const uint32_t i = turns[FEED]++ % FEEDERS;
     struct inject_flow *f = &feeders[i];
+    const unsigned frames = fed() < FILL ? FEED_FRAMES : 1;
     size_t used = 0;
 
     if (!inject_device_is_ready(&f->device))
         return inject_device_log_in(&f->device, out, now);
-    for (unsigned n = 0; is_ramped(in) && n < FEED_FRAMES; n++) {
+    for (unsigned n = 0; ready_count == in->peers && n < frames; n++) {
         const uint64_t seq = inject_flow_take(f, now), number = seq / 2 * FEEDERS + i;
         const uint64_t to = number % (seq % 2 == 0 ? PQB_MIN(DEEP, in->peers) : in->peers);
         struct pqb_frame m = {.type = PQB_FRAME_MSG_R};
@@ -246,15 +254,6 @@ static void on_consumer_answer(struct inject *in, uint32_t kind, const uint8_t *
 
 // -------------------------------------------------------------------------------------- verdict
 
-static uint64_t fed(void)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < FEEDERS; i++)
-        sum += feeders[i].accepted;
-    return sum;
-}
-
 static void judge_consumer(struct inject *in, const struct pqb_stats_snapshot *from,
                            const struct pqb_stats_snapshot *to)
 {
@@ -278,7 +277,7 @@ static void judge_consumer(struct inject *in, const struct pqb_stats_snapshot *f
 
 static uint64_t consumer_memory_max(const struct inject *in)
 {
-    return SLACK_BYTES + in->peers * CONSUMER_BYTES + fed() * JOURNAL_BYTES;
+    return INJECT_MEMORY_SLACK + in->peers * INJECT_MEMORY_SESSION + fed() * INJECT_MEMORY_JOURNAL;
 }
 
 const struct inject_scenario inject_slow_consumer = {

@@ -6,14 +6,11 @@
 #include "common/client/paquebot.h"
 #include "tools/pqbsim/inject_device.h"
 
-#define SENDERS       32   // of the flood by many
-#define FRAMES_MAX    24   // in a datagram
-#define SMALL_BYTES   16   // meets the inbox's limit of messages
-#define LARGE_BYTES   1000 // and its limit of bytes
-#define ASIDE_EACH    64   // every so many, one sender writes to somebody else
-#define JOURNAL_BYTES 128  // of memory for a message until a checkpoint has moved it
-#define DEVICE_BYTES  (64 << 10)
-#define SLACK_BYTES   (8 << 20) // a batch of the writer's, and as much again
+#define SENDERS     32   // of the flood by many
+#define FRAMES_MAX  24   // in a datagram
+#define SMALL_BYTES 16   // meets the inbox's limit of messages
+#define LARGE_BYTES 1000 // and its limit of bytes
+#define ASIDE_EACH  64   // every so many, one sender writes to somebody else
 
 enum inbox_kind {
     ONE,
@@ -163,7 +160,8 @@ static uint64_t inbox_memory_max(const struct inject *in)
     const uint64_t messages = inboxes[ONE].messages + inboxes[MANY].messages + aside.messages;
 
     (void)in;
-    return SLACK_BYTES + PQB_ARRAY_LEN(flooders) * DEVICE_BYTES + messages * JOURNAL_BYTES;
+    return INJECT_MEMORY_SLACK + PQB_ARRAY_LEN(flooders) * INJECT_MEMORY_DEVICE +
+           messages * INJECT_MEMORY_JOURNAL;
 }
 
 const struct inject_scenario inject_inbox_flood = {

@@ -223,4 +223,5 @@ const struct inject_scenario inject_malformed = {
     .rate = 3000,
     .make = make_malformed,
     .on_answer = on_malformed_answer,
+    .memory_max = inject_memory_quiet,
 };

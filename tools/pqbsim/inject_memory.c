@@ -49,3 +49,14 @@ pqb_duration inject_cpu_of(uint64_t pid)
         return 0;
     return (user + system) * (PQB_NS_PER_SEC / (uint64_t)ticks);
 }
+
+uint64_t inject_memory_quiet(const struct inject *in)
+{
+    (void)in;
+    return INJECT_MEMORY_QUIET;
+}
+
+uint64_t inject_memory_logins(const struct inject *in)
+{
+    return INJECT_MEMORY_QUIET + in->half_open_max * INJECT_MEMORY_LOGIN;
+}

@@ -214,4 +214,5 @@ const struct inject_scenario inject_replay_pcap = {
     .judge = inject_judge_replay,
     .takes_file = true,
     .is_still = true,
+    .memory_max = inject_memory_logins,
 };

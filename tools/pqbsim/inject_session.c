@@ -143,6 +143,7 @@ const struct inject_scenario inject_hijack = {
     .on_legitimate = on_victim,
     .judge = judge_hijack,
     .is_still = true,
+    .memory_max = inject_memory_quiet,
 };
 
 // ------------------------------------------------------------------------------------- replay
@@ -235,4 +236,5 @@ const struct inject_scenario inject_replay = {
     .on_legitimate = capture_all,
     .judge = inject_judge_replay,
     .is_still = true,
+    .memory_max = inject_memory_logins,
 };

@@ -9,8 +9,6 @@
 #include "gateway/io/stats_page.h"
 #include "tools/pqbsim/inject.h"
 
-#define LOGIN_BYTES 512 // of a half-open login: its entry, its RESP, the allocator's share
-
 enum spoof_kind {
     INIT_NEW,
     INIT_VICTIM,
@@ -81,7 +79,7 @@ static void judge_spoof(struct inject *in, const struct pqb_stats_snapshot *from
 static uint64_t spoof_memory_max(const struct inject *in)
 {
     // From the middle of the table on, only who brings a cookie back is let in.
-    return (1 << 20) + in->half_open_max / 2 * LOGIN_BYTES;
+    return (1 << 20) + in->half_open_max / 2 * INJECT_MEMORY_LOGIN;
 }
 
 const struct inject_scenario inject_spoof = {

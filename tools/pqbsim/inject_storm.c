@@ -196,6 +196,11 @@ static void judge_storm(struct inject *in, const struct pqb_stats_snapshot *from
     judge_messages(in, &s->account);
 }
 
+static uint64_t storm_memory_max(const struct inject *in)
+{
+    return INJECT_MEMORY_SLACK + in->sessions * INJECT_MEMORY_SESSION;
+}
+
 const struct inject_scenario inject_reconnect_storm = {
     .name = "reconnect-storm",
     .help = "--sessions sessions are lost at the same moment and log in again",
@@ -212,4 +217,5 @@ const struct inject_scenario inject_reconnect_storm = {
     .is_settled = is_storm_settled,
     .end = end_storm,
     .is_ramped = is_storm_ramped,
+    .memory_max = storm_memory_max,
 };

@@ -166,6 +166,7 @@ const struct inject_scenario inject_amplify = {
     .rate = 1000,
     .make = make_amplify,
     .on_answer = on_amplify_answer,
+    .memory_max = inject_memory_logins,
 };
 
 // --------------------------------------------------------------------------------- flood-init
@@ -194,6 +195,7 @@ const struct inject_scenario inject_flood_init = {
     .sources = 64,
     .rate = 5000,
     .make = make_flood_init,
+    .memory_max = inject_memory_logins,
 };
 
 // --------------------------------------------------------------------------------- flood-data
@@ -228,4 +230,5 @@ const struct inject_scenario inject_flood_data = {
     .sources = 32,
     .rate = 10000,
     .make = make_flood_data,
+    .memory_max = inject_memory_quiet,
 };

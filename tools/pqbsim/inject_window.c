@@ -11,9 +11,6 @@
 #define FRAMES_EACH       32  // of the same kind in a datagram
 #define FRAME_ROOM        200 // enough for the longest and what follows it
 #define UNANSWERED_MAX    0.5
-#define JOURNAL_BYTES     128 // of memory for a message until a checkpoint has moved it
-#define DEVICE_BYTES      (64 << 10)
-#define SLACK_BYTES       (8 << 20) // a batch of the writer's, and as much again
 #define SPARSE_STEP       (UINT64_C(1) << 40)
 #define FAR               (UINT64_C(1) << 62)
 #define CURSOR_ABOVE_EACH 4
@@ -433,8 +430,8 @@ static void judge_window(struct inject *in, const struct pqb_stats_snapshot *fro
 static uint64_t window_memory_max(const struct inject *in)
 {
     (void)in;
-    return SLACK_BYTES + KINDS * DEVICE_BYTES +
-           (abusers[DENSE].flow.accepted + abusers[SPARSE].ids) * JOURNAL_BYTES;
+    return INJECT_MEMORY_SLACK + KINDS * INJECT_MEMORY_DEVICE +
+           (abusers[DENSE].flow.accepted + abusers[SPARSE].ids) * INJECT_MEMORY_JOURNAL;
 }
 
 const struct inject_scenario inject_window_abuse = {
