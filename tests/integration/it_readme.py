@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 
-from harness import BUILD, Gateway, program, run_cases, run_tool, wait_until
+from harness import BUILD, SANITIZED, Gateway, program, run_cases, run_tool, wait_until
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 README = os.path.join(TOP, "README.md")
@@ -69,6 +69,19 @@ def test_the_commands_to_talk_to_it_work_as_they_stand(directory):
     text = read(out)
     assert re.search(r"^ready listen=", text, re.MULTILINE), text
     assert re.search(r"^ *msg\.accepted +\d", text, re.MULTILINE), text  # told 4 times a second
+
+
+def test_the_attack_that_the_readme_shows_is_judged(directory):
+    with Gateway(directory, data=os.path.join(directory, "mail")) as gateway:
+        for line in shown("attack"):
+            command = line.strip().replace("127.0.0.1:7400", gateway.target)
+            assert command.startswith("pqbsim inject"), command
+            if "--target" in command:
+                command += " --seconds 1" + (" --rate 500" if SANITIZED else "")
+            done = subprocess.run(command.split(), text=True, stdout=subprocess.PIPE, timeout=60,
+                                  stderr=subprocess.STDOUT, cwd=directory, check=False,
+                                  env=environment(directory))
+            assert done.returncode == 0, done.stdout
 
 
 def test_every_program_and_command_that_the_readme_names_exists(directory):
