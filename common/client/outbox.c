@@ -263,12 +263,30 @@ void pqb_outbox_on_msg_a(struct pqb_client *c, const struct pqb_frame_msg_a *f, 
     on_truth(c, f, now);
 }
 
+// Too late to give it up: its seq was used. That says nothing of the message yet, a copy of this
+// queue may have used it for another. The answer to a msg:R does: it compares the hash, and brings
+// the receipt, or the reason of a refusal.
+static void on_used(struct pqb_client *c, struct pqb_outmsg *m)
+{
+    struct pqb_outbox *o = &c->outbox;
+    struct pqb_sent *item = m->is_mapped ? pqb_sent_map_find(&o->sent, m->seq) : NULL;
+
+    m->is_abandoned = false;
+    o->abandoned_count--;
+    if (item != NULL && !item->is_lost && item->transmissions > 0)
+        pqb_sent_map_mark_lost(&o->sent, item, &c->channel);
+}
+
 void pqb_outbox_on_skip_a(struct pqb_client *c, const struct pqb_frame_skip_a *f, pqb_tstamp now)
 {
     for (size_t i = 0; i < f->count; i++) {
         const struct pqb_frame_msg_a truth = {.seq = f->at[i].seq, .state = f->at[i].state};
+        struct pqb_outmsg *m = pqb_outbox_find(c, f->at[i].seq);
 
-        on_truth(c, &truth, now);
+        if (truth.state == PQB_STATE_ABANDONED)
+            on_truth(c, &truth, now);
+        else if (m != NULL && m->is_abandoned && truth.state != PQB_STATE_UNKNOWN)
+            on_used(c, m);
     }
     if (c->outbox.abandoned_count == 0)
         pqb_attempt_done(&c->outbox.skip);

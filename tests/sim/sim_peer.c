@@ -139,8 +139,6 @@ static bool is_fair_refusal(const struct sim_peer *p, const struct sim_message *
     const bool has_quota = p->plan->quota_messages < 10000;
 
     switch (refusal) {
-    case PQB_REFUSAL_NONE: // told by skip:A, which knows no reasons
-        return is_too_large || has_quota;
     case PQB_REFUSAL_QUOTA:
         return has_quota;
     case PQB_REFUSAL_TOO_LARGE:
@@ -426,9 +424,6 @@ static void work(struct sim_peer *p)
     const bool may_send =
         p->may_send_offline || pqb_client_get_state(p->client) == PQB_CLIENT_ONLINE;
 
-    // What a skip is told is the state of the seq, whichever copy of the queue used it.
-    if (p->disk->app->has_copy)
-        p->skips_count = 0;
     for (size_t i = 0; i < p->skips_count; i++) {
         const int err = pqb_client_abandon(p->client, p->skips[i]);
 

@@ -145,11 +145,53 @@ static void a_sent_message_is_abandoned_by_skip(void **state)
         .skip_a = {.count = 2, .at = {{a, PQB_STATE_ACCEPTED}, {b, PQB_STATE_ABANDONED}}}};
     fake_forget(&f);
     answer(truth);
-    assert_int_equal(fake_event_count(&f, FAKE_RECEIPT), 2);
-    assert_int_equal(f.events[0].a, PQB_RECEIPT_ACCEPTED);
+    assert_int_equal(fake_event_count(&f, FAKE_RECEIPT), 1);
     expect_receipt(b, PQB_RECEIPT_ABANDONED);
+    // The seq of the other was used, by this queue or by a copy of it: msg:R finds out.
+    assert_int_equal(fake_count(&f, PQB_FRAME_MSG_R), 1);
+    assert_int_equal(fake_last(&f, PQB_FRAME_MSG_R)->msg_r.seq, a);
+    answer(fake_msg_a(a, PQB_STATE_ACCEPTED));
+    expect_receipt(a, PQB_RECEIPT_ACCEPTED);
+    fake_forget(&f);
     fake_advance(&f, 3 * FAKE_SECOND);
     assert_int_equal(fake_count(&f, PQB_FRAME_SKIP_R), 0);
+}
+
+static void a_skipped_message_that_was_refused_is_told_with_the_reason(void **state)
+{
+    (void)state;
+    fake_login(&f);
+    const uint64_t a = send_to("bob", "too late");
+    fake_pump(&f);
+    assert_int_equal(pqb_client_abandon(f.c, a), 0);
+    fake_pump(&f);
+    fake_forget(&f);
+    answer((struct pqb_frame){.type = PQB_FRAME_SKIP_A,
+                              .skip_a = {.count = 1, .at = {{a, PQB_STATE_REFUSED}}}});
+    assert_int_equal(fake_event_count(&f, FAKE_RECEIPT), 0);
+    assert_int_equal(fake_last(&f, PQB_FRAME_MSG_R)->msg_r.seq, a);
+    answer(
+        (struct pqb_frame){.type = PQB_FRAME_NACK,
+                           .nack = {.frame = PQB_FRAME_MSG_R, .ref = a, .reason = PQB_NACK_QUOTA}});
+    expect_receipt(a, PQB_RECEIPT_REFUSED);
+    assert_int_equal(fake_last_event(&f, FAKE_RECEIPT)->b, PQB_REFUSAL_QUOTA);
+}
+
+static void a_skipped_message_whose_seq_a_clone_used_becomes_uncertain(void **state)
+{
+    (void)state;
+    fake_login(&f);
+    const uint64_t a = send_to("bob", "mine");
+    fake_pump(&f);
+    assert_int_equal(pqb_client_abandon(f.c, a), 0);
+    fake_pump(&f);
+    fake_forget(&f);
+    answer((struct pqb_frame){.type = PQB_FRAME_SKIP_A,
+                              .skip_a = {.count = 1, .at = {{a, PQB_STATE_ACCEPTED}}}});
+    answer((struct pqb_frame){
+        .type = PQB_FRAME_NACK,
+        .nack = {.frame = PQB_FRAME_MSG_R, .ref = a, .reason = PQB_NACK_CONFLICT}});
+    expect_receipt(a, PQB_RECEIPT_UNCERTAIN);
 }
 
 static void no_more_than_256_seqs_are_open(void **state)
@@ -551,6 +593,8 @@ int main(void)
         CASE(messages_of_a_conversation_name_their_predecessor),
         CASE(an_abandoned_message_leaves_its_place_to_the_one_before),
         CASE(a_sent_message_is_abandoned_by_skip),
+        CASE(a_skipped_message_that_was_refused_is_told_with_the_reason),
+        CASE(a_skipped_message_whose_seq_a_clone_used_becomes_uncertain),
         CASE(no_more_than_256_seqs_are_open),
         CASE(a_full_queue_is_an_error),
         CASE(wrong_arguments_are_refused),
