@@ -84,7 +84,8 @@ static uint64_t spoof_memory_max(const struct inject *in)
 
 const struct inject_scenario inject_spoof = {
     .name = "spoof",
-    .help = "all that strangers may ask, from 10000 made-up addresses that never answer",
+    .help = "all that strangers may ask, from 10000 made-up addresses that never answer (a gateway "
+            "on 127.0.0.1)",
     .limit = "1.0 bytes out per byte in; no session, half-open logins within half-open-max, 1 MiB "
              "of memory besides theirs after the first 250 ms (needs --stats)",
     .kinds = spoof_kinds,
