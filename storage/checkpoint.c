@@ -294,6 +294,17 @@ static void delete_forgotten(struct pqb_store *s, const struct pqb_ledger_user *
     mdb_cursor_close(cursor);
 }
 
+// The planted bug's: the cursor stays what the table has.
+static void keep_cursor(struct pqb_store *s, struct pqb_device_row *row)
+{
+    const struct pqb_ledger_io *io = &s->ledger->io;
+    struct pqb_device_row old;
+
+    if (io->device_load(io->ctx, row->uid, row->devno - 1, &old) == PQB_OK &&
+        old.devno == row->devno)
+        row->cursor = old.cursor;
+}
+
 static void put_devices(struct pqb_store *s, const struct pqb_ledger_user *u)
 {
     uint8_t value[PQB_DEVICE_ROW_MAX];
@@ -304,6 +315,8 @@ static void put_devices(struct pqb_store *s, const struct pqb_ledger_user *u)
         size_t len;
 
         pqb_ledger_device_row(s->ledger, u, u->devices[i], &row);
+        if (PQB_MUTANT(LAZY_CURSOR))
+            keep_cursor(s, &row);
         len = pqb_device_row_encode(&row, value);
         pqb_key_device(key, row.uid, row.devno);
         pqb_txn_put(&s->txn, s->env.device, key, sizeof(key), value, len, 0);

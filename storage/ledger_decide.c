@@ -247,6 +247,8 @@ static int register_device(struct pqb_decision *d)
                                               : d->user->core.settled.tail - 1;
     if (PQB_MUTANT(REGISTER_AT_HEAD) || PQB_MUTANT(ANY_DEVICE_IS_ALL))
         record.cursor = d->user->core.head;
+    if (PQB_MUTANT(REGISTER_AT_PREVIEW))
+        record.cursor = d->r->cursor;
     record.name = (struct pqb_text){.data = d->r->device, .len = d->r->device_len};
     err = pqb_decision_post(d->l, &record);
     if (err != PQB_OK)
@@ -310,6 +312,8 @@ static int decide_cursor(struct pqb_decision *d)
         return pqb_decision_finish(d, PQB_RESULT_UNKNOWN, 0);
     r->delivered_before = d->user->core.delivered;
     pqb_decision_finish(d, PQB_RESULT_DONE, 0);
+    if (PQB_MUTANT(CURSOR_NEEDS_ROOM) && !d->turn->may_store)
+        return pqb_decision_finish(d, PQB_RESULT_TRANSIENT, PQB_NACK_STORAGE);
     if (r->cursor > d->user->core.head) {
         fill(d);
         return pqb_decision_finish(d, PQB_RESULT_REFUSED, PQB_NACK_INVALID);
@@ -344,7 +348,8 @@ static int decide_epoch(struct pqb_decision *d)
         return pqb_decision_finish(d, PQB_RESULT_TRANSIENT, PQB_NACK_STORAGE);
     d->r->is_first_epoch_use = true;
     record = pqb_decision_record(d, PQB_RECORD_EPOCH);
-    record.epoch = d->l->counters.next_epoch;
+    record.epoch = PQB_MUTANT(EPOCH_REUSED) && d->device->epoch != 0 ? d->device->epoch
+                                                                     : d->l->counters.next_epoch;
     memcpy(record.nonce, d->r->nonce, PQB_NONCE_LEN);
     err = pqb_decision_post(d->l, &record);
     fill(d);

@@ -7,6 +7,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "storage/store_internal.h"
 
 // What a lost or forgotten stretch of history may have handed out, and then some.
@@ -162,6 +163,8 @@ static int replay_journal(struct replay *p)
     if (err == PQB_OK && rc != MDB_NOTFOUND)
         err = pqb_err_from_mdb(rc);
     s->ledger->counters.next_gseq = PQB_MAX(p->expected, s->state.next_gseq);
+    if (PQB_MUTANT(GSEQ_RESTARTS) && p->expected == s->state.journal_first)
+        s->ledger->counters.next_gseq = 1;
     return err;
 }
 

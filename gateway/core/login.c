@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
 // A device that keeps replacing its own session (two copies of one client kick each other) may do
@@ -189,7 +190,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
         return;
     }
     shard = pqb_store_user_hash(e->store, init.user.data, init.user.len) % e->config.shards;
-    if (shard != e->config.shard) {
+    if (shard != e->config.shard && !PQB_MUTANT(SHARD_OF_ADDRESS)) {
         if (is_mail)
             pqb_count(e, PQB_COUNTER_MAIL_BAD);
         else
@@ -300,6 +301,8 @@ static void confirm(struct pqb_engine *e, struct pqb_half_open *h)
 
     if (r)
         fill_names(r, h);
+    if (r && PQB_MUTANT(REGISTER_AT_PREVIEW))
+        r->cursor = h->preview_cursor;
     if (pqb_engine_submit(e, r))
         pqb_half_open_confirm(h);
 }

@@ -161,7 +161,7 @@ static void store_config(struct sim_gateway *g, struct pqb_store_config *config)
 
     pqb_store_config_default(config);
     config->path = g->path;
-    config->map_bytes = (size_t)256 << 20;
+    config->map_bytes = (size_t)plan->map_mb << 20;
     config->shards = g->shards_count;
     config->requests_max = (uint32_t)plan->requests_max;
     config->is_sync_off = true;

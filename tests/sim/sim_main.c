@@ -237,10 +237,10 @@ static void conclude(const struct options *options, const struct slot *slot,
         has_passed = does_repeat(&job, child);
     t->passed += has_passed;
     t->failed += !has_passed;
-    if (options->mutant && !has_passed && !options->is_minimising)
+    if (options->mutant && !has_passed && !options->is_minimising && t->failed == 1)
         printf("mutant %s is caught by seed %" PRIu64 ": %s\n", options->mutant, slot->seed,
                o->result.failure);
-    else if (!has_passed)
+    else if (!has_passed && (!options->mutant || options->is_minimising))
         report_failure(options, slot, &o->result, t);
     else if (!options->is_quiet && !options->mutant && options->for_s <= 0)
         print_result(slot->seed, o);

@@ -50,6 +50,7 @@ void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
         .commit_ms = 2,
         .down_ms = 500,
         .disk_full_s = 10,
+        .map_mb = 256,
         .mailbox = 64,
         .requests_max = 256,
         .batch_kb = 256,
