@@ -285,6 +285,10 @@ PQB_MUST_USE int pqb_view_journal_message(struct pqb_view *v, uint64_t gseq,
 PQB_MUST_USE int pqb_view_inbox_message(struct pqb_view *v, uint64_t uid, uint64_t iseq,
                                         struct pqb_message *out);
 
+// What the user's row says: everything that the journal no longer holds is in it. Fills uid, uhash,
+// head, tail, delivered, count, bytes. PQB_ERR_NOT_FOUND: never checkpointed; PQB_ERR_CORRUPT.
+PQB_MUST_USE int pqb_view_user(struct pqb_view *v, uint64_t uid, struct pqb_user_state *out);
+
 // ---------------------------------------------------------------------------------- upkeep
 
 struct pqb_store_stats {

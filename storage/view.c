@@ -224,3 +224,29 @@ int pqb_view_inbox_message(struct pqb_view *v, uint64_t uid, uint64_t iseq, stru
         *out = (struct pqb_message){.uid = uid, .iseq = iseq};
     return err;
 }
+
+int pqb_view_user(struct pqb_view *v, uint64_t uid, struct pqb_user_state *out)
+{
+    uint8_t at[PQB_USER_KEY_LEN];
+    MDB_val key = {.mv_size = sizeof(at), .mv_data = at};
+    struct pqb_user_row row;
+    MDB_val value;
+    int err;
+
+    PQB_ASSERT(v->is_open);
+    pqb_key_user(at, uid);
+    err = pqb_err_from_mdb(mdb_get(v->txn, v->s->env.user, &key, &value));
+    if (err == PQB_OK)
+        err = pqb_user_row_decode(&row, uid, value.mv_data, value.mv_size);
+    if (err == PQB_OK)
+        *out = (struct pqb_user_state){
+            .uid = uid,
+            .uhash = row.uhash,
+            .head = row.head,
+            .tail = row.settled.tail,
+            .delivered = row.delivered,
+            .count = row.settled.count,
+            .bytes = row.settled.bytes,
+        };
+    return err;
+}

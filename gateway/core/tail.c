@@ -97,8 +97,60 @@ static int on_record(struct pqb_engine *e, const struct pqb_record *r, pqb_tstam
     return PQB_OK;
 }
 
+// The user's row covers all that the journal has dropped. Messages of that stretch are in `inbox`.
+static int catch_up(struct pqb_engine *e, struct pqb_user *u)
+{
+    struct pqb_user_state row;
+    const int err = pqb_view_user(e->view, u->uid, &row);
+
+    if (err == PQB_ERR_NOT_FOUND)
+        return PQB_OK; // all of it is still in the journal
+    if (err == PQB_ERR_CORRUPT) {
+        pqb_count(e, PQB_COUNTER_TAIL_BAD);
+        return PQB_OK;
+    }
+    if (err != PQB_OK)
+        return err;
+    if (row.head > u->head) {
+        PQB_LIST_FOREACH (it, &u->sessions) {
+            struct pqb_session *s = PQB_CONTAINER_OF(it, struct pqb_session, of_user);
+
+            s->has_news = s->allowed_upto != UINT64_MAX;
+        }
+        u->head = row.head;
+    }
+    u->tail = PQB_MAX(u->tail, row.tail);
+    u->delivered = PQB_MAX(u->delivered, row.delivered);
+    touch_all(e, u);
+    return PQB_OK;
+}
+
+// A checkpoint waits for no shard: one that comes late finds that records it has not read are gone
+// from the journal.
+static int catch_up_all(struct pqb_engine *e)
+{
+    struct pqb_hnode *node = NULL;
+
+    while ((node = pqb_htable_next(&e->users.by_uid, node)) != NULL) {
+        const int err = catch_up(e, PQB_CONTAINER_OF(node, struct pqb_user, by_uid));
+
+        if (err != PQB_OK)
+            return err;
+    }
+    e->tail_gseq = e->journal_first;
+    if (e->is_tail_current)
+        pqb_count(e, PQB_COUNTER_TAIL_OVERTAKEN);
+    return PQB_OK;
+}
+
 int pqb_tail_journal(struct pqb_engine *e, pqb_tstamp now)
 {
+    if (e->tail_gseq < e->journal_first) {
+        const int err = catch_up_all(e);
+
+        if (err != PQB_OK)
+            return err;
+    }
     for (;;) {
         const uint64_t resume_at = e->tail_gseq;
         struct pqb_record r;

@@ -106,6 +106,29 @@ static void while_a_backlog_is_pulled_arrivals_are_only_announced(void **state)
     assert_int_equal(f.off_n.head, b.resp.head + 1);
 }
 
+static void a_checkpoint_that_overtakes_the_shard_hides_no_message(void **state)
+{
+    struct gate *g = *state;
+    struct peer a, b;
+    struct pqb_frame f;
+
+    g->store.config.journal_checkpoint_bytes = 1; // one after each commit
+    gate_open_with_two(g, &a, &b);
+    g->is_store_stopped = true;
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        gate_clear(g);
+        peer_msg(&a, seq, 0, "bob", "hello");
+        gate_turn(g);              // the request is with the writer
+        fixture_settle(&g->store); // committed, moved to inbox, dropped, before any shard looks
+        gate_turn(g);
+        assert_true(peer_got(&b, PQB_FRAME_MSG_N, 0, &f));
+        assert_body(&f, "hello");
+        assert_int_equal(peer_got_count(&b, PQB_FRAME_MSG_N), 1);
+        peer_ack_all(&b); // of it nothing is committed: the shard must not need that
+    }
+    assert_true(gate_count(g, PQB_COUNTER_TAIL_OVERTAKEN) >= 2);
+}
+
 static void a_page_alone_acknowledges_nothing(void **state)
 {
     struct gate *g = *state;
@@ -532,6 +555,7 @@ int main(void)
         CASE(who_is_absent_gets_a_small_backlog_pushed_at_login),
         CASE(a_large_backlog_is_pulled_in_pages),
         CASE(while_a_backlog_is_pulled_arrivals_are_only_announced),
+        CASE(a_checkpoint_that_overtakes_the_shard_hides_no_message),
         CASE(a_page_alone_acknowledges_nothing),
         CASE(an_ack_range_stops_retransmission_but_acknowledges_nothing),
         CASE(the_last_cursor_outlives_its_session),
