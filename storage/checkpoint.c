@@ -478,6 +478,7 @@ static void finish(struct pqb_store *s)
     cp->done_at = s->now;
     s->journal_since = s->now;
     s->counters.checkpoints++;
+    s->counters.readers_cleared += pqb_env_clear_readers(&s->env);
     if (cp->dropped_count > cp->moved_count)
         s->counters.checkpoint_left_behind += cp->dropped_count - cp->moved_count;
     forget_resting(s);

@@ -306,6 +306,13 @@ int pqb_env_used_bytes(const struct pqb_env *e, uint64_t *out)
     return pqb_err_from_mdb(rc);
 }
 
+unsigned pqb_env_clear_readers(const struct pqb_env *e)
+{
+    int dead = 0;
+
+    return mdb_reader_check(e->env, &dead) == 0 ? (unsigned)dead : 0;
+}
+
 int pqb_env_allocate(struct pqb_env *e, uint64_t upto)
 {
     mdb_filehandle_t fd;

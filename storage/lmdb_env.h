@@ -42,6 +42,10 @@ MDB_val pqb_val(const void *data, size_t len);
 // Bytes of the map in use: pages ever touched less those on the free list. PQB_OK or an error.
 PQB_MUST_USE int pqb_env_used_bytes(const struct pqb_env *e, uint64_t *out);
 
+// Frees the snapshots of programs that died holding one: the pages they pin could not be used
+// again. Returns how many there were.
+unsigned pqb_env_clear_readers(const struct pqb_env *e);
+
 // Blocks on disk for the file's first `upto` bytes, so that growing into them can't fail: LMDB
 // reports a write cut short by a full disk as EIO, like a broken disk. PQB_ERR_NO_SPACE,
 // PQB_ERR_IO. A file system that makes no such promises counts as having room.

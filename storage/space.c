@@ -106,6 +106,7 @@ void pqb_space_check(struct pqb_store *s)
 void pqb_space_failed(struct pqb_store *s)
 {
     s->space_retry_at = pqb_tstamp_add(s->now, PQB_RETRY_DELAY_NS);
+    s->counters.readers_cleared += pqb_env_clear_readers(&s->env);
     s->checkpoint.is_wanted = true;
     publish(s);
 }

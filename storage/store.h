@@ -302,6 +302,7 @@ struct pqb_store_stats {
     uint64_t is_clock_doubted; // the wall clock was > 1 day ahead at start; retention waits
     uint64_t devices_forgotten;
     uint64_t records_orphaned; // replayed records whose user or device was lost with another
+    uint64_t readers_cleared;  // snapshots that a dead process had left open
 };
 
 void pqb_store_get_stats(const struct pqb_store *s, struct pqb_store_stats *out); // any thread
