@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import time
 
-from harness import BUILD, SANITIZED, Gateway, load, pqb, run_cases, start_pqb, wait_until
+from harness import (BUILD, LONG, SANITIZED, Gateway, finish_load, load, pqb, run_cases, start_load, start_pqb,
+                     wait_until)
 
 SHIM = os.path.join(BUILD, "tests", "integration", "slow_disk.so")
 BODY = 1000
@@ -62,8 +63,9 @@ def fill_until_refused_then_drain(gateway, directory, count, is_small=False):
     time.sleep(1)
     stats = gateway.stats()
     stored = stats["msg.accepted"]
-    print(f"  accepted {stored} of {count}, then refused {refusals(stats)}; "
-          f"commit.aborts={stats['commit.aborts']}", flush=True)
+    figures = (f"accepted {stored} of {count}, then refused {refusals(stats)}, "
+               f"{stats['commit.aborts']} batches given up")
+    print(f"  {figures}", flush=True)
     assert 0 < stored < count, stored
     assert sender.poll() is None, sender.communicate()
     assert json.loads(gateway.ctl("user", "bob", "--json").stdout)["inbox_count"] == stored
@@ -92,19 +94,22 @@ def fill_until_refused_then_drain(gateway, directory, count, is_small=False):
         state=states("alice"))
     assert gateway.stop() == 0
     gateway.ctl("verify", gateway.data)
+    return f"{figures}; then all {count} arrived once, in order, and room came back by itself"
 
 
 def test_a_full_file_system_refuses_loses_nothing_and_heals(directory):
-    with small_disk(directory, 16) as (data, env):
+    megabytes, count = (64, 40000) if LONG else (16, 9000)
+    with small_disk(directory, megabytes) as (data, env):
         with Gateway(directory, "--batch-bytes-max", "256KiB", "--checkpoint-bytes", "512KiB",
                      "--checkpoint-interval", "500ms", data=data, env=env) as gateway:
-            fill_until_refused_then_drain(gateway, directory, 9000, is_small=not env)
+            return f"{megabytes} MB: " + fill_until_refused_then_drain(gateway, directory, count,
+                                                                       is_small=not env)
 
 
 def test_a_full_map_refuses_loses_nothing_and_heals(directory):
     with Gateway(directory, "--map-size", "16MiB", "--journal-max", "4MiB", "--checkpoint-bytes",
                  "512KiB", "--checkpoint-interval", "500ms") as gateway:
-        fill_until_refused_then_drain(gateway, directory, 9000)
+        return "16 MiB: " + fill_until_refused_then_drain(gateway, directory, 9000)
 
 
 def test_a_small_journal_is_checkpointed_in_time(directory):
@@ -126,6 +131,26 @@ def slow(directory, ms, rate):
               f"{stats['commit.ns'] / stats['commit.count'] / 1e6:.2f} ms each", flush=True)
         assert stats["commit.ns"] >= stats["commit.count"] * ms * 1000000
         assert stats["store.degraded_entries"] == 0
+
+
+def test_a_sync_that_fails_ends_the_process_and_loses_nothing(directory):
+    sign = os.path.join(directory, "broken")
+    with Gateway(directory, "--checkpoint-interval", "500ms", env=shim(BROKEN=sign)) as gateway:
+        sender = start_load(gateway.target, "--clients", 10, "--rate", 400, "--duration", 4)
+        for _ in range(3):
+            time.sleep(0.7)
+            with open(sign, "wb"):
+                pass
+            status = gateway.process.wait(10)
+            assert status == 3, status
+            os.unlink(sign)
+            assert "fatal error" in gateway.log()
+            gateway.ctl("verify", gateway.data)
+            gateway.start()
+        report = finish_load(sender)
+        assert gateway.stop() == 0
+        gateway.ctl("verify", gateway.data)
+        return f"3 times EIO: exit 3 each, accepted={report['accepted']} lost={report['lost']}"
 
 
 def test_2_ms_a_sync_more_lose_nothing(directory):

@@ -57,7 +57,8 @@ class Doomed(Gateway):
             time.sleep(0.005)
         if self.process.poll() is None:
             return False
-        assert self.process.returncode in (0, -signal.SIGKILL), self.process.returncode
+        # -SIGTERM: asked to stop before it had come to catching that.
+        assert self.process.returncode in (0, -signal.SIGKILL, -signal.SIGTERM), self.process.returncode
         return self.process.returncode == -signal.SIGKILL
 
 
@@ -240,15 +241,42 @@ MIX = [["--clients", 40, "--rate", 200, "--offline", 0.4, "--size", 200],
        ["--clients", 6, "--rate", 10, "--offline", 0.3, "--size", 6000]]
 
 
-def campaign(directory, gateway, loads, plan, within, must_reach):
-    """Dies at every step of `plan` ((step, nth) pairs). Returns those it came to."""
+@contextlib.contextmanager
+def besides(gateway, name, directory):
+    """What a workload does besides its load: backups all the time, or a restart in the middle."""
+    is_over = threading.Event()
+
+    def work():
+        while not is_over.wait(0.1 if name == "backup" else 0.7):
+            if name == "backup":
+                copy = os.path.join(directory, "beside")
+                gateway.ctl("backup", copy, check=None)
+                shutil.rmtree(copy, ignore_errors=True)
+            elif gateway.process.poll() is None:
+                gateway.process.send_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=work)
+    if name in ("backup", "restart"):
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        if thread.ident:
+            thread.join()
+
+
+def campaign(directory, gateway, loads, plan, within, must_reach, workload=""):
+    """Dies at every step of `plan` ((step, nth) pairs). Returns those it came to, and how many messages were
+    accepted; none was lost."""
     strangers, reached = Strangers(), []
-    for step, nth in plan:
-        loads.keep_going()
-        if die_once(gateway, step, nth, trigger_of(step, gateway, strangers, directory), within):
-            reached.append((step, nth))
-        else:
-            assert not must_reach, f"{step} was never come to\n{gateway.log()[-2000:]}"
+    with besides(gateway, workload, directory):
+        for step, nth in plan:
+            loads.keep_going()
+            if die_once(gateway, step, nth, trigger_of(step, gateway, strangers, directory), within):
+                reached.append((step, nth))
+            else:
+                assert not must_reach, f"{step} was never come to\n{gateway.log()[-2000:]}"
     gateway.start()
     accepted = loads.finish()
     strangers.check(gateway)
@@ -389,31 +417,6 @@ def profiles():
     }
 
 
-@contextlib.contextmanager
-def besides(gateway, name, directory):
-    """What a workload does besides its load: backups all the time, or a restart in the middle."""
-    is_over = threading.Event()
-
-    def work():
-        while not is_over.wait(0.1 if name == "backup" else 0.7):
-            if name == "backup":
-                copy = os.path.join(directory, "beside")
-                gateway.ctl("backup", copy, check=None)
-                shutil.rmtree(copy, ignore_errors=True)
-            elif gateway.process.poll() is None:
-                gateway.process.send_signal(signal.SIGTERM)
-
-    thread = threading.Thread(target=work)
-    if name in ("backup", "restart"):
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        if thread.ident:
-            thread.join()
-
-
 def every_step_under_every_workload(directory):
     names = [step for step in steps() if step not in SPECIAL]
     accepted, pairs, deaths = 0, set(), 0
@@ -424,8 +427,7 @@ def every_step_under_every_workload(directory):
             gateway.stop()
             loads = Loads(gateway, loads_of, 20)
             try:
-                with besides(gateway, name, where):
-                    reached, count = campaign(where, gateway, loads, plan_of(names, [1, 4, 20]), 1.5, False)
+                reached, count = campaign(where, gateway, loads, plan_of(names, [1, 4, 20]), 1.5, False, name)
             finally:
                 loads.kill()
         accepted, deaths = accepted + count, deaths + len(reached)

@@ -3,6 +3,9 @@
 //   SLOW_DISK_US     every sync takes so many microseconds longer: fsync, fdatasync, msync with
 //                    MS_SYNC, and writes to a file that was opened with O_DSYNC or O_SYNC
 //   SLOW_DISK_BYTES  regular files can't grow beyond this: writes there fail with ENOSPC
+//   SLOW_DISK_BROKEN a file; from when it exists every sync fails with EIO, and what was to be
+//   synced
+//                    may or may not have reached the disk
 //
 // Without the compiler's renaming of pwrite to pwrite64: both names are defined here.
 #undef _FILE_OFFSET_BITS
@@ -41,13 +44,31 @@ static void delay(void)
         (void)nanosleep(&ts, NULL);
 }
 
-static void delay_write(int fd)
+static int is_broken(void)
+{
+    const char *sign = getenv("SLOW_DISK_BROKEN");
+    const int saved = errno;
+    const int result = sign != NULL && access(sign, F_OK) == 0;
+
+    errno = result ? EIO : saved;
+    return result;
+}
+
+static int is_synced(int fd)
 {
     const int saved = errno, flags = fcntl(fd, F_GETFL);
 
-    if (flags >= 0 && (flags & (O_DSYNC | O_SYNC)) != 0)
-        delay();
     errno = saved;
+    return flags >= 0 && (flags & (O_DSYNC | O_SYNC)) != 0;
+}
+
+// Before a write; not 0: it fails.
+static int delay_write(int fd)
+{
+    if (!is_synced(fd))
+        return 0;
+    delay();
+    return is_broken();
 }
 
 // Would a write that ends at `end` make the file larger than the disk?
@@ -92,14 +113,14 @@ EXPORT int fsync(int fd)
 {
     NEXT(fsync);
     delay();
-    return next(fd);
+    return is_broken() ? -1 : next(fd);
 }
 
 EXPORT int fdatasync(int fd)
 {
     NEXT(fdatasync);
     delay();
-    return next(fd);
+    return is_broken() ? -1 : next(fd);
 }
 
 EXPORT int msync(void *at, size_t len, int flags)
@@ -107,7 +128,7 @@ EXPORT int msync(void *at, size_t len, int flags)
     NEXT(msync);
     if ((flags & MS_SYNC) != 0)
         delay();
-    return next(at, len, flags);
+    return (flags & MS_SYNC) != 0 && is_broken() ? -1 : next(at, len, flags);
 }
 
 EXPORT ssize_t write(int fd, const void *data, size_t len)
@@ -115,7 +136,8 @@ EXPORT ssize_t write(int fd, const void *data, size_t len)
     NEXT(write);
     if (is_full(fd, lseek(fd, 0, SEEK_CUR) + (off_t)len))
         return -1;
-    delay_write(fd);
+    if (delay_write(fd))
+        return -1;
     return next(fd, data, len);
 }
 
@@ -124,7 +146,8 @@ EXPORT ssize_t writev(int fd, const struct iovec *parts, int count)
     NEXT(writev);
     if (is_full(fd, lseek(fd, 0, SEEK_CUR) + length(parts, count)))
         return -1;
-    delay_write(fd);
+    if (delay_write(fd))
+        return -1;
     return next(fd, parts, count);
 }
 
@@ -133,7 +156,8 @@ EXPORT ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
     NEXT(pwrite);
     if (is_full(fd, offset + (off_t)len))
         return -1;
-    delay_write(fd);
+    if (delay_write(fd))
+        return -1;
     return next(fd, data, len, offset);
 }
 
@@ -142,7 +166,8 @@ EXPORT ssize_t pwrite64(int fd, const void *data, size_t len, off_t offset)
     NEXT(pwrite64);
     if (is_full(fd, offset + (off_t)len))
         return -1;
-    delay_write(fd);
+    if (delay_write(fd))
+        return -1;
     return next(fd, data, len, offset);
 }
 
@@ -151,7 +176,8 @@ EXPORT ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offse
     NEXT(pwritev);
     if (is_full(fd, offset + length(parts, count)))
         return -1;
-    delay_write(fd);
+    if (delay_write(fd))
+        return -1;
     return next(fd, parts, count, offset);
 }
 
@@ -160,6 +186,7 @@ EXPORT ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t off
     NEXT(pwritev64);
     if (is_full(fd, offset + length(parts, count)))
         return -1;
-    delay_write(fd);
+    if (delay_write(fd))
+        return -1;
     return next(fd, parts, count, offset);
 }
