@@ -2,6 +2,10 @@
 // checkpoint of a full journal, and opening with a million messages behind it.
 //
 //   bench_store [directory]     default: under $TMPDIR or /tmp, which should be a real disk
+//   bench_store --fill DIR INBOX JOURNAL
+//                               measures nothing: leaves a store in the new directory DIR, as a
+//                               kill would, with so many messages in inboxes and so many in the
+//                               journal
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,20 +198,40 @@ static void run(struct bench *b)
     pqb_store_close(b->s);
 }
 
+// Rounded down to whole batches.
+static int fill(struct bench *b, char **args)
+{
+    const uint64_t inbox = strtoull(args[1], NULL, 10);
+    const uint64_t journal = strtoull(args[2], NULL, 10);
+
+    (void)snprintf(b->path, sizeof(b->path), "%s", args[0]);
+    b->config.journal_checkpoint_bytes = b->config.journal_max_bytes = UINT64_C(1) << 40;
+    b->config.is_sync_off = true;
+    open_store(b);
+    register_users(b);
+    send_batches(b, inbox / 512 * 512, 512);
+    checkpoint(b);
+    send_batches(b, journal / 512 * 512, 512);
+    pqb_store_crash(b->s);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *root = argc > 1 ? argv[1] : getenv("TMPDIR");
     static struct bench b;
 
+    pqb_store_config_default(&b.config);
+    b.config.path = b.path;
+    b.config.requests_max = 8192;
+    b.config.journal_checkpoint_bytes = b.config.journal_max_bytes = UINT64_C(1) << 30;
+    if (argc == 5 && strcmp(argv[1], "--fill") == 0)
+        return fill(&b, argv + 2);
     (void)snprintf(b.path, sizeof(b.path), "%s/bench-store-XXXXXX", root != NULL ? root : "/tmp");
     if (mkdtemp(b.path) == NULL) {
         perror(b.path);
         return 2;
     }
-    pqb_store_config_default(&b.config);
-    b.config.path = b.path;
-    b.config.requests_max = 8192;
-    b.config.journal_checkpoint_bytes = b.config.journal_max_bytes = UINT64_C(1) << 30;
     run(&b);
     remove_directory(b.path);
     return 0;
