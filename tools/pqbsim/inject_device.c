@@ -192,10 +192,8 @@ bool inject_flow_on_frame(struct inject_flow *f, const struct pqb_frame *frame, 
     } else if (frame->type == PQB_FRAME_NACK && frame->nack.frame == PQB_FRAME_MSG_R) {
         *seq = frame->nack.ref;
         *is_accepted = false;
-        if (!pqb_nack_reason_is_final(frame->nack.reason)) {
-            f->others++;
+        if (!pqb_nack_reason_is_final(frame->nack.reason))
             return false;
-        }
     } else {
         return false;
     }

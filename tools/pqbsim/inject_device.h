@@ -49,10 +49,9 @@ void inject_device_on_answer(struct inject *in, struct inject_device *d, const u
 // A flow's messages are a function of their seq, so that repeats are the same.
 struct inject_flow {
     struct inject_device device;
-    uint64_t next;                             // seq
-    pqb_tstamp sent_at[PQB_SEQ_WINDOW];        // by seq; 0: answered for good
-    uint64_t accepted, refused, quota, others; // seqs resolved; `others`: put off for a reason
-    uint64_t bytes;                            // the owner's: of bodies that were accepted
+    uint64_t next;                      // seq
+    pqb_tstamp sent_at[PQB_SEQ_WINDOW]; // by seq; 0: answered for good
+    uint64_t accepted, refused, quota;  // seqs; quota: of those refused
 };
 
 void inject_flow_init(struct inject_flow *f, const char *user, uint64_t init_id);
