@@ -81,5 +81,8 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
         nearest = PQB_MIN(nearest, entry->iseq);
     if (in_inbox > at)
         nearest = PQB_MIN(nearest, in_inbox);
-    set_gap(out, at, nearest - 1, PQB_GAP_EXPIRED);
+    // What expires is the lowest, below `tail`: a hole above it is a record that did not check.
+    set_gap(out, at, nearest - 1, u->tail != 0 ? PQB_GAP_DAMAGED : PQB_GAP_EXPIRED);
+    if (out->reason == PQB_GAP_DAMAGED)
+        pqb_count(e, PQB_COUNTER_PUSH_DAMAGED);
 }
