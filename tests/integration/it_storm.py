@@ -12,7 +12,8 @@ BACK_SECONDS = 60
 TRIES_MAX = 6        # INITs of one client: the first login and what the storm took
 PEAK_SHARE = 0.2     # of the sessions may ask for a login in the same 100 ms (all would, in step)
 PEAK_MAX = 500       # and so many at most, whatever their number
-RESUMED_P99_US = 1000000 if SANITIZED else 200000
+RESUMED_P99_US = 1000000 if SANITIZED else 200000  # of what those who are back send
+SLOWER_MAX = 10      # times the median of all messages, if that is more: a slow machine
 HOLE_SESSIONS = 5000 if LONG else 300
 HOLE_RATE = HOLE_SESSIONS // 5 if LONG else HOLE_SESSIONS  # messages a second
 HOLE_AT, HOLE, HOLE_AFTER = (15, 30, 30) if LONG else (3, 4, 4)  # seconds
@@ -88,7 +89,8 @@ def test_a_killed_gateway_gets_everybody_back(directory):
             f"{resumed['p99'] / 1e3:.0f} ms, {report['accepted']} accepted, {report['lost']} lost")
     assert max(inits) <= min(PEAK_MAX, PEAK_SHARE * SESSIONS), told
     assert report["inits_max"] <= TRIES_MAX and report["logins"] >= 2 * SESSIONS, told
-    assert share <= 1 and resumed["max"] > 0 and resumed["p99"] <= RESUMED_P99_US, told
+    assert share <= 1 and 0 < resumed["p99"] <= max(
+        RESUMED_P99_US, SLOWER_MAX * report["latency_us"]["accepted"]["p50"]), told
     return told
 
 

@@ -47,7 +47,7 @@ struct inject_scenario {
     uint32_t sources; // of each kind
     uint64_t rate;    // datagrams a second unless told
     // Writes the next datagram of `kind` and returns its length, at most INJECT_LEN_MAX; 0: nothing
-    // to send now.
+    // to send now. May be NULL.
     size_t (*make)(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now);
     // What came back to a source of `kind`. May be NULL.
     void (*on_answer)(struct inject *in, uint32_t kind, const uint8_t *data, size_t len);

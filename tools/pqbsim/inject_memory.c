@@ -27,12 +27,14 @@ uint64_t inject_memory_of(uint64_t pid)
     return kib * 1024;
 }
 
+// proc(5): behind the name, which may hold anything, stand the state and many numbers; the 12th and
+// 13th are utime and stime.
 pqb_duration inject_cpu_of(uint64_t pid)
 {
-    const long ticks = sysconf(_SC_CLK_TCK);
-    unsigned long long user = 0, system = 0;
+    const long hertz = sysconf(_SC_CLK_TCK);
     char path[64], line[1024];
-    const char *at = NULL;
+    uint64_t ticks = 0;
+    char *at = NULL;
     FILE *stat;
 
     (void)snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
@@ -40,14 +42,17 @@ pqb_duration inject_cpu_of(uint64_t pid)
     if (stat == NULL)
         return 0;
     if (fgets(line, sizeof(line), stat) != NULL)
-        at = strrchr(line, ')'); // the name may hold anything
+        at = strrchr(line, ')');
     (void)fclose(stat);
-    // proc(5): state, ten numbers, then utime and stime.
-    if (at == NULL || ticks <= 0 ||
-        sscanf(at + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu", &user, &system) !=
-            2)
+    if (at == NULL || strlen(at) < 4 || hertz <= 0)
         return 0;
-    return (user + system) * (PQB_NS_PER_SEC / (uint64_t)ticks);
+    at += 3;
+    for (int i = 2; i <= 13; i++) {
+        const uint64_t value = strtoull(at, &at, 10);
+
+        ticks += i >= 12 ? value : 0;
+    }
+    return ticks * (PQB_NS_PER_SEC / (uint64_t)hertz);
 }
 
 uint64_t inject_memory_quiet(const struct inject *in)

@@ -145,6 +145,8 @@ void inject_attack_due(struct inject *in, pqb_tstamp start, pqb_tstamp now)
     const uint64_t due = (uint64_t)((double)pqb_elapsed(start, now) / 1e9 * (double)in->rate);
     static uint8_t data[INJECT_LEN_MAX];
 
+    if (sc->make == NULL)
+        return;
     // What a slow machine could not send in time is not sent later: the report tells the rate.
     if (due > in->turn + BURST_MAX)
         in->turn = due - BURST_MAX;

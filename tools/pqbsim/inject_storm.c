@@ -29,16 +29,7 @@ struct inject_storm {
     pqb_duration cpu_at_loss, cpu;        // the gateway's, from then until all were back
 };
 
-static const struct inject_kind storm_kinds[] = {{"relogin", 0}};
-
-static size_t make_nothing(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
-{
-    (void)in;
-    (void)kind;
-    (void)out;
-    (void)now;
-    return 0; // the clients have sockets of their own
-}
+static const struct inject_kind storm_kinds[] = {{"relogin", 0}}; // by sockets of their own
 
 static void on_receipt(void *ctx, uint64_t number, enum pqb_client_receipt receipt,
                        unsigned refusal, pqb_tstamp now)
@@ -210,7 +201,6 @@ const struct inject_scenario inject_reconnect_storm = {
     .kind_count = PQB_ARRAY_LEN(storm_kinds),
     .sources = 1,
     .rate = 1,
-    .make = make_nothing,
     .on_sample = sample_storm,
     .judge = judge_storm,
     .on_turn = turn_storm,
