@@ -1,5 +1,6 @@
 // A storm of those who mean well: many sessions are lost at the same moment, as when a gateway is
-// restarted, and all of them want to come back, beside users who lost nothing.
+// restarted, and all of them want to come back, beside users who lost nothing. Those who ask hear
+// of the loss as fast as gateways tell it.
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +10,9 @@
 
 #define LOGIN_RATE      2000 // clients that begin to log in, a second, before the storm
 #define CALM_NS         (500 * PQB_NS_PER_MS) // between the last of them and the storm
-#define TOLD_IN_A_TURN  200 // that their session is gone; what takes longer bunches
-#define SEND_RATE       200 // messages a second, of those who are back
+#define TOLD_AT_ONCE    500                   // that their session is gone
+#define TOLD_RATE       4000 // a second from then on: as four shards do, a thousand each
+#define SEND_RATE       200  // messages a second, of those who are back
 #define BODY_BYTES      100
 #define BACK_MAX_S      60.0
 #define TRIES_MAX       8   // logins that one client may begin, its first one included
@@ -104,6 +106,14 @@ static void send_one(struct inject *in, struct inject_storm *s, pqb_tstamp now)
     }
 }
 
+static void tell_loss(struct inject *in, struct inject_storm *s, pqb_tstamp now)
+{
+    const uint64_t due = TOLD_AT_ONCE + pqb_elapsed(s->lost_at, now) / (PQB_NS_PER_SEC / TOLD_RATE);
+
+    while (s->told < PQB_MIN(due, in->sessions))
+        fleet_forget(&s->fleet, s->told++);
+}
+
 static void turn_storm(struct inject *in, pqb_tstamp now)
 {
     struct inject_storm *s = in->storm;
@@ -122,8 +132,7 @@ static void turn_storm(struct inject *in, pqb_tstamp now)
         s->cpu_at_loss = inject_cpu_of(s->pid);
     }
     if (s->told < in->sessions) {
-        for (int i = 0; i < TOLD_IN_A_TURN && s->told < in->sessions; i++)
-            fleet_forget(&s->fleet, s->told++);
+        tell_loss(in, s, now);
     } else if (s->back_at == 0 && s->fleet.online == in->sessions) {
         s->back_at = now;
         s->cpu = inject_cpu_of(s->pid) - s->cpu_at_loss;
@@ -194,7 +203,8 @@ static uint64_t storm_memory_max(const struct inject *in)
 
 const struct inject_scenario inject_reconnect_storm = {
     .name = "reconnect-storm",
-    .help = "--sessions sessions are lost at the same moment and log in again",
+    .help = "--sessions sessions are lost at the same moment, hear of it at the rate of four "
+            "shards, and log in again",
     .limit = "all back within 60 s, at most 8 tries each, a fifth of them in any 100 ms, 100 % of "
              "one core (needs --stats)",
     .kinds = storm_kinds,
