@@ -192,11 +192,18 @@ static void move_message(struct pqb_store *s, MDB_cursor *cursor, const struct p
     MDB_val key = {.mv_size = sizeof(at), .mv_data = at};
     struct pqb_journal_record r;
     MDB_val value;
+    int err;
 
     pqb_key_journal(at, item->gseq);
-    if (mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY) != 0 ||
-        pqb_message_read(cursor, &key, &value, s->checkpoint.scratch, &r) != PQB_OK) {
+    err = pqb_err_from_mdb(pqb_txn_get(&s->txn, cursor, &key, &value, MDB_SET_KEY));
+    if (err == PQB_OK)
+        err = pqb_message_read(cursor, &key, &value, s->checkpoint.scratch, &r);
+    if (err == PQB_ERR_CORRUPT || err == PQB_ERR_NOT_FOUND) {
         s->counters.records_bad++;
+        return;
+    }
+    if (err != PQB_OK) {
+        pqb_txn_fail(&s->txn, err);
         return;
     }
     pqb_store_failpoint_txn(s, PQB_FAIL_CHECKPOINT_MOVE);
@@ -242,7 +249,7 @@ static bool trim_inbox(struct pqb_store *s, struct pqb_user_row *row, uint64_t *
     if (cursor == NULL)
         return true;
     pqb_key_inbox(from, row->uid, 0, 0);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_SET_RANGE);
     while (rc == 0) {
         const uint8_t *k = key.mv_data;
 
@@ -257,7 +264,7 @@ static bool trim_inbox(struct pqb_store *s, struct pqb_user_row *row, uint64_t *
             pqb_txn_fail(&s->txn, pqb_err_from_mdb(rc));
             break;
         }
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT); // the one after what was deleted
+        rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_NEXT); // the one after what was deleted
     }
     mdb_cursor_close(cursor);
     if (*budget == 0)
@@ -281,7 +288,7 @@ static void delete_forgotten(struct pqb_store *s, const struct pqb_ledger_user *
 
         pqb_key_device(from, u->uid, after + 1);
         key = pqb_val(from, sizeof(from));
-        if (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) != 0 ||
+        if (pqb_txn_get(&s->txn, cursor, &key, &value, MDB_SET_RANGE) != 0 ||
             pqb_key_u64(key.mv_data) != u->uid)
             break;
         devno = pqb_key_u32((const uint8_t *)key.mv_data + 8);
@@ -341,7 +348,7 @@ static pqb_wall_ms oldest_at(struct pqb_store *s, const struct pqb_user_row *row
     if (cursor == NULL)
         return 0;
     pqb_key_inbox(from, row->uid, row->settled.floor + 1, 0);
-    if (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) == 0 &&
+    if (pqb_txn_get(&s->txn, cursor, &key, &value, MDB_SET_RANGE) == 0 &&
         pqb_key_u64(key.mv_data) == row->uid)
         at = pqb_inbox_decode(&r, key.mv_data, value.mv_data, value.mv_size) == PQB_OK ? r.at : 1;
     mdb_cursor_close(cursor);
@@ -438,7 +445,7 @@ static bool drop_records(struct pqb_store *s, uint64_t *records, uint64_t *bytes
     if (cursor == NULL)
         return false;
     s->journal_first = s->ledger->counters.next_gseq;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_FIRST);
     while (rc == 0) {
         s->journal_first = pqb_key_u64(key.mv_data);
         if (s->journal_first > cp->upto ||
@@ -453,7 +460,7 @@ static bool drop_records(struct pqb_store *s, uint64_t *records, uint64_t *bytes
             break;
         }
         s->journal_first = s->ledger->counters.next_gseq;
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+        rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_FIRST);
     }
     mdb_cursor_close(cursor);
     return s->journal_first > cp->upto;

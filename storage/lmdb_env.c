@@ -192,6 +192,7 @@ static int open_tables(struct pqb_env *e, bool is_read_only)
         {"journal", &e->journal}, {"inbox", &e->inbox}, {"device", &e->device},
         {"user", &e->user},       {"name", &e->name},   {"meta", &e->meta},
     };
+    MDB_stat stat;
     MDB_txn *txn;
     int rc = mdb_txn_begin(e->env, NULL, is_read_only ? MDB_RDONLY : 0, &txn);
 
@@ -199,10 +200,9 @@ static int open_tables(struct pqb_env *e, bool is_read_only)
         return pqb_err_from_mdb(rc);
     for (size_t i = 0; i < TABLES_MAX && rc == 0; i++)
         rc = mdb_dbi_open(txn, tables[i].name, is_read_only ? 0 : MDB_CREATE, tables[i].dbi);
+    if (rc == 0)
+        rc = mdb_stat(txn, e->meta, &stat);
     if (rc == 0) {
-        MDB_stat stat;
-
-        mdb_stat(txn, e->meta, &stat);
         e->page_len = stat.ms_psize;
         return pqb_err_from_mdb(mdb_txn_commit(txn));
     }
@@ -401,6 +401,15 @@ MDB_cursor *pqb_txn_cursor(struct pqb_txn *t, MDB_dbi dbi)
     if (t->err == PQB_OK)
         latch(t, mdb_cursor_open(t->txn, dbi, &cursor));
     return t->err == PQB_OK ? cursor : NULL;
+}
+
+int pqb_txn_get(struct pqb_txn *t, MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                MDB_cursor_op op)
+{
+    const int rc = mdb_cursor_get(cursor, key, value, op);
+
+    latch(t, rc == MDB_NOTFOUND ? 0 : rc);
+    return rc;
 }
 
 int pqb_txn_commit(struct pqb_txn *t)

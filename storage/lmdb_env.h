@@ -70,5 +70,9 @@ void *pqb_txn_reserve(struct pqb_txn *t, MDB_dbi dbi, const void *key, size_t ke
 void pqb_txn_del(struct pqb_txn *t, MDB_dbi dbi, const void *key, size_t key_len); // may be absent
 // A cursor on `dbi`; NULL after a failure. Close it before the transaction ends.
 MDB_cursor *pqb_txn_cursor(struct pqb_txn *t, MDB_dbi dbi);
+// mdb_cursor_get, whose failures are the transaction's unless nothing was found: what could not be
+// read must not pass for what is not there. LMDB's result.
+PQB_MUST_USE int pqb_txn_get(struct pqb_txn *t, MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                             MDB_cursor_op op);
 PQB_MUST_USE int pqb_txn_commit(struct pqb_txn *t);
 void pqb_txn_abort(struct pqb_txn *t); // harmless when none is open

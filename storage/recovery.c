@@ -183,14 +183,16 @@ static void begin_generation(struct pqb_store *s)
 
 // What came back from a copy, or lost its end, or has holes may have shown positions that it no
 // longer knows: it must never hand them out again.
-static void draw_consequences(struct replay *p)
+static int draw_consequences(struct replay *p)
 {
     struct pqb_store *s = p->s;
     struct pqb_ledger_counters *c = &s->ledger->counters;
     struct pqb_bytes bytes;
-    const bool is_restored =
-        pqb_meta_get(s->txn.txn, s->env.meta, pqb_meta_restored_key, &bytes) != PQB_ERR_NOT_FOUND;
+    const int err = pqb_meta_get(s->txn.txn, s->env.meta, pqb_meta_restored_key, &bytes);
+    const bool is_restored = err == PQB_OK || err == PQB_ERR_CORRUPT;
 
+    if (!is_restored && err != PQB_ERR_NOT_FOUND)
+        return err;
     if (is_restored) {
         c->next_epoch += EPOCH_JUMP;
         c->next_uid += UID_JUMP;
@@ -203,6 +205,7 @@ static void draw_consequences(struct replay *p)
     }
     if (is_restored || p->bad_new > 0 || s->state.open_mode == PQB_OPEN_ASYNC)
         begin_generation(s);
+    return PQB_OK;
 }
 
 // The store's clock goes on from where it was; a wall clock more than a day ahead is not believed
@@ -288,7 +291,9 @@ int pqb_store_recover(struct pqb_store *s)
     if (err != PQB_OK)
         return err;
     set_clock(s, p.at_max);
-    draw_consequences(&p);
+    err = draw_consequences(&p);
+    if (err != PQB_OK)
+        return err;
     pqb_store_put_state(s, &s->txn,
                         s->config.durability == PQB_DURABILITY_ASYNC ? PQB_OPEN_ASYNC
                                                                      : PQB_OPEN_COMMIT);

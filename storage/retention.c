@@ -97,7 +97,7 @@ static size_t find_due(struct pqb_store *s, uint64_t due[STEP_DUE_MAX])
     if (cursor == NULL)
         return 0;
     pqb_key_user(from, cp->scan_uid);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_SET_RANGE);
     for (size_t i = 0; rc == 0 && i < STEP_SCAN_MAX && count < STEP_DUE_MAX; i++) {
         const uint64_t uid = pqb_key_u64(key.mv_data);
 
@@ -108,7 +108,7 @@ static size_t find_due(struct pqb_store *s, uint64_t due[STEP_DUE_MAX])
             due[count++] = uid;
         cp->scan_uid = uid + 1;
         cp->scan_left -= PQB_MIN(cp->scan_left, UINT64_C(1));
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     if (rc != 0)
@@ -145,8 +145,8 @@ static bool take_from_inbox(struct pqb_store *s, const struct pqb_ledger_user *u
     if (cursor == NULL)
         return false;
     pqb_key_inbox(from, u->uid, u->core.settled.floor + 1, 0);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+    rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_SET_RANGE);
+    for (; rc == 0; rc = pqb_txn_get(&s->txn, cursor, &key, &value, MDB_NEXT)) {
         const uint8_t *k = key.mv_data;
         struct pqb_journal_record r = {0};
         bool is_old;

@@ -69,8 +69,8 @@ static int device_load(void *ctx, uint64_t uid, uint32_t after_devno, struct pqb
 }
 
 // Adds up the heads at `cursor` until `upto`; a row that does not check counts as one, empty.
-static void inbox_add_up(MDB_cursor *cursor, MDB_val *key, MDB_val *value, uint64_t uid,
-                         uint64_t upto, struct pqb_inbox_sum *out)
+static int inbox_add_up(MDB_cursor *cursor, MDB_val *key, MDB_val *value, uint64_t uid,
+                        uint64_t upto, struct pqb_inbox_sum *out)
 {
     struct pqb_journal_record r;
     int rc = 0;
@@ -80,10 +80,10 @@ static void inbox_add_up(MDB_cursor *cursor, MDB_val *key, MDB_val *value, uint6
         const uint64_t iseq = pqb_key_u64(k + 8);
 
         if (key->mv_size != PQB_INBOX_KEY_LEN || pqb_key_u64(k) != uid)
-            return;
+            return PQB_OK;
         if (iseq > upto) {
             out->next_iseq = iseq;
-            return;
+            return PQB_OK;
         }
         if (pqb_key_u16(k + 16) != 0)
             continue;
@@ -91,6 +91,7 @@ static void inbox_add_up(MDB_cursor *cursor, MDB_val *key, MDB_val *value, uint6
         if (pqb_inbox_decode(&r, k, value->mv_data, value->mv_size) == PQB_OK)
             out->bytes += r.body_len;
     }
+    return pqb_err_from_mdb(rc);
 }
 
 static int inbox_sum(void *ctx, uint64_t uid, uint64_t after, uint64_t upto,
@@ -110,7 +111,7 @@ static int inbox_sum(void *ctx, uint64_t uid, uint64_t after, uint64_t upto,
     pqb_key_inbox(from, uid, after + 1, 0);
     err = pqb_err_from_mdb(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
     if (err == PQB_OK)
-        inbox_add_up(cursor, &key, &value, uid, upto, out);
+        err = inbox_add_up(cursor, &key, &value, uid, upto, out);
     mdb_cursor_close(cursor);
     return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
 }
@@ -211,6 +212,8 @@ static int read_parts(MDB_cursor *cursor, const MDB_val *head, uint8_t *buffer,
         MDB_val key, value;
         const int rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 
+        if (rc != 0 && rc != MDB_NOTFOUND)
+            return pqb_err_from_mdb(rc);
         if (rc != 0 || !is_part_key(head, &key, part) ||
             pqb_part_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &piece) !=
                 PQB_OK ||

@@ -11,6 +11,7 @@ struct pqb_view {
     MDB_txn *txn;
     MDB_cursor *journal, *inbox;
     bool is_open;
+    uint64_t journal_first, journal_end;
     uint64_t tailed;                // gseq that `journal` stands on; 0: nowhere
     struct pqb_journal_record head; // of the message returned last
     uint8_t buffer[PQB_BODY_MAX];   // its body, when it came in parts
@@ -54,9 +55,42 @@ void pqb_view_destroy(struct pqb_view *v)
     free(v);
 }
 
+// With an empty journal both ends are where the next record will stand. What can't be read must
+// not look like it: whoever tails would take the journal's messages for gone.
+static int find_ends_by_state(struct pqb_view *v)
+{
+    MDB_val key = pqb_val(pqb_meta_state_key, strlen(pqb_meta_state_key));
+    struct pqb_state_row row = {.next_gseq = 1};
+    MDB_val value;
+    int err = pqb_err_from_mdb(mdb_get(v->txn, v->s->env.meta, &key, &value));
+
+    if (err == PQB_OK)
+        err = pqb_state_row_decode(&row, value.mv_data, value.mv_size);
+    v->journal_first = v->journal_end = row.next_gseq;
+    return err;
+}
+
+static int find_ends(struct pqb_view *v)
+{
+    MDB_val key, value;
+    int err = pqb_err_from_mdb(mdb_cursor_get(v->journal, &key, &value, MDB_FIRST));
+
+    if (err == PQB_ERR_NOT_FOUND)
+        return find_ends_by_state(v);
+    if (err == PQB_OK && key.mv_size != PQB_JOURNAL_KEY_LEN)
+        err = PQB_ERR_CORRUPT;
+    if (err != PQB_OK)
+        return err;
+    v->journal_first = pqb_key_u64(key.mv_data);
+    err = pqb_err_from_mdb(mdb_cursor_get(v->journal, &key, &value, MDB_LAST));
+    if (err == PQB_OK)
+        v->journal_end = pqb_key_u64(key.mv_data) + 1;
+    return err;
+}
+
 int pqb_view_begin(struct pqb_view *v)
 {
-    int rc;
+    int rc, err;
 
     PQB_ASSERT(!v->is_open);
     rc = mdb_txn_renew(v->txn);
@@ -71,7 +105,10 @@ int pqb_view_begin(struct pqb_view *v)
     }
     v->is_open = true;
     v->tailed = 0;
-    return PQB_OK;
+    err = find_ends(v);
+    if (err != PQB_OK)
+        pqb_view_end(v);
+    return err;
 }
 
 void pqb_view_end(struct pqb_view *v)
@@ -81,48 +118,16 @@ void pqb_view_end(struct pqb_view *v)
     v->is_open = false;
 }
 
-// With an empty journal both ends are where the next record will stand.
-static uint64_t journal_end_by_state(const struct pqb_view *v)
-{
-    MDB_val key = pqb_val(pqb_meta_state_key, strlen(pqb_meta_state_key));
-    struct pqb_state_row row;
-    MDB_val value;
-
-    if (mdb_get(v->txn, v->s->env.meta, &key, &value) != 0 ||
-        pqb_state_row_decode(&row, value.mv_data, value.mv_size) != PQB_OK)
-        return 1;
-    return row.next_gseq;
-}
-
-static bool journal_key_at(const struct pqb_view *v, MDB_cursor_op op, uint64_t *gseq)
-{
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    bool is_there;
-
-    if (mdb_cursor_open(v->txn, v->s->env.journal, &cursor) != 0)
-        return false;
-    is_there = mdb_cursor_get(cursor, &key, &value, op) == 0 && key.mv_size == PQB_JOURNAL_KEY_LEN;
-    if (is_there)
-        *gseq = pqb_key_u64(key.mv_data);
-    mdb_cursor_close(cursor);
-    return is_there;
-}
-
 uint64_t pqb_view_journal_first(const struct pqb_view *v)
 {
-    uint64_t gseq;
-
     PQB_ASSERT(v->is_open);
-    return journal_key_at(v, MDB_FIRST, &gseq) ? gseq : journal_end_by_state(v);
+    return v->journal_first;
 }
 
 uint64_t pqb_view_journal_end(const struct pqb_view *v)
 {
-    uint64_t gseq;
-
     PQB_ASSERT(v->is_open);
-    return journal_key_at(v, MDB_LAST, &gseq) ? gseq + 1 : journal_end_by_state(v);
+    return v->journal_end;
 }
 
 static void fill_record(const struct pqb_journal_record *r, uint64_t gseq, struct pqb_record *out)

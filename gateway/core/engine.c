@@ -142,6 +142,16 @@ static void handle_completions(struct pqb_engine *e, pqb_tstamp now)
         pqb_engine_on_completion(e, PQB_CONTAINER_OF(node, struct pqb_request, link), now);
 }
 
+// Whoever it was that could not be served: it is rare enough to ask everybody.
+static void try_reads_again(struct pqb_engine *e)
+{
+    struct pqb_hnode *node = NULL;
+
+    e->has_read_failed = false;
+    while ((node = pqb_htable_next(&e->sessions, node)))
+        pqb_session_touch(e, PQB_CONTAINER_OF(node, struct pqb_session, by_cid));
+}
+
 // The order is what makes a completion safe to act on: what it speaks of was committed before it
 // was polled, so a view opened after the poll, and tailed to its end, covers it.
 int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now)
@@ -153,6 +163,8 @@ int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now)
     err = pqb_engine_open_view(e);
     if (err != PQB_OK)
         return err;
+    if (e->has_read_failed)
+        try_reads_again(e);
     e->hints_left = PQB_HINTS_PER_TURN;
     err = pqb_tail_journal(e, now);
     if (err == PQB_OK)

@@ -44,8 +44,8 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
 {
     const uint64_t at = PQB_MAX(after + 1, 1);
     const struct pqb_index_entry *entry;
-    uint64_t in_inbox, nearest;
-    int err;
+    uint64_t in_inbox = 0, nearest;
+    int err = PQB_OK;
 
     PQB_ASSERT(e->is_view_open);
     out->kind = PQB_POSITION_NONE;
@@ -67,7 +67,13 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
             return;
         }
     }
-    err = find_in_inbox(e, u, at, &out->message, &in_inbox);
+    // What can't be read now is not gone: nobody is told a gap, and the next turn tries again.
+    if (err == PQB_OK || err == PQB_ERR_NOT_FOUND)
+        err = find_in_inbox(e, u, at, &out->message, &in_inbox);
+    if (err != PQB_OK && err != PQB_ERR_NOT_FOUND && err != PQB_ERR_CORRUPT) {
+        e->has_read_failed = true;
+        return;
+    }
     if (in_inbox == at) {
         if (err == PQB_OK)
             set_message(out, at);
