@@ -47,7 +47,7 @@ void fixture_init(struct fixture *f)
     f->config.ctx = f;
 }
 
-static void remove_directory(const char *path)
+void fixture_remove(const char *path)
 {
     DIR *dir = opendir(path);
     const struct dirent *entry;
@@ -62,7 +62,7 @@ static void remove_directory(const char *path)
 void fixture_fini(struct fixture *f)
 {
     fixture_close(f);
-    remove_directory(f->path);
+    fixture_remove(f->path);
 }
 
 void fixture_open(struct fixture *f)

@@ -30,6 +30,8 @@ struct fixture {
 void fixture_init(struct fixture *f);
 void fixture_fini(struct fixture *f); // closes and removes everything
 
+void fixture_remove(const char *path); // a directory with files; also when there is none
+
 void fixture_open(struct fixture *f); // must succeed
 // What they leave behind is verified, down to the last invariant.
 void fixture_close(struct fixture *f);
