@@ -28,20 +28,24 @@ static struct pqb_sent *extend(struct pqb_engine *e, struct pqb_session *s, stru
     return pqb_sent_map_find(&s->sent, p->last);
 }
 
-// What the store holds for an item that is sent again. A message may have expired since.
-static void reread(struct pqb_engine *e, const struct pqb_session *s, const struct pqb_sent *item,
+// What the store holds for an item that is sent again. A message may have expired since. false: it
+// cannot be read now.
+static bool reread(struct pqb_engine *e, const struct pqb_session *s, const struct pqb_sent *item,
                    struct pqb_position *p)
 {
     const uint64_t first = item->aux != 0 ? item->aux : item->key;
 
     pqb_position_next(e, s->user, first - 1, p);
     if (p->kind == PQB_POSITION_MESSAGE && item->aux == 0)
-        return;
+        return true;
+    if (p->kind == PQB_POSITION_NONE && e->must_retry)
+        return false;
     if (p->kind != PQB_POSITION_GAP)
         p->reason = PQB_GAP_EXPIRED;
     p->kind = PQB_POSITION_GAP;
     p->first = first;
     p->last = item->key;
+    return true;
 }
 
 static void fill_frame(const struct pqb_position *p, struct pqb_frame *f)
@@ -136,10 +140,10 @@ static enum written write_next(struct pqb_engine *e, struct pqb_session *s,
 
     if (item && pqb_fragments_get(s, item->key))
         return may_send(s, PQB_FRAG_LEN, now) ? write_piece(e, s, item, out, now) : MUST_WAIT;
-    if (item)
-        reread(e, s, item, &p);
-    else
+    if (!item)
         item = extend(e, s, &p);
+    else if (!reread(e, s, item, &p))
+        return MUST_WAIT;
     if (!item || !may_send(s, MESSAGE_ESTIMATE, now))
         return MUST_WAIT;
     return write_item(e, s, item, &p, out, now);

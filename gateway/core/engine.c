@@ -143,11 +143,11 @@ static void handle_completions(struct pqb_engine *e, pqb_tstamp now)
 }
 
 // Whoever it was that could not be served: it is rare enough to ask everybody.
-static void try_reads_again(struct pqb_engine *e)
+static void try_again(struct pqb_engine *e)
 {
     struct pqb_hnode *node = NULL;
 
-    e->has_read_failed = false;
+    e->must_retry = false;
     while ((node = pqb_htable_next(&e->sessions, node)))
         pqb_session_touch(e, PQB_CONTAINER_OF(node, struct pqb_session, by_cid));
 }
@@ -163,14 +163,17 @@ int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now)
     err = pqb_engine_open_view(e);
     if (err != PQB_OK)
         return err;
-    if (e->has_read_failed)
-        try_reads_again(e);
+    if (e->must_retry)
+        try_again(e);
     e->hints_left = PQB_HINTS_PER_TURN;
     err = pqb_tail_journal(e, now);
-    if (err == PQB_OK)
-        handle_completions(e, now);
+    if (err != PQB_OK) {
+        pqb_engine_close_view(e);
+        return err;
+    }
+    handle_completions(e, now);
     pqb_user_table_sweep(&e->users, e->journal_first, SWEEP_USERS_PER_TURN);
-    return err;
+    return PQB_OK;
 }
 
 static void update_gauges(struct pqb_engine *e)
@@ -188,8 +191,6 @@ static void update_gauges(struct pqb_engine *e)
 void pqb_engine_end(struct pqb_engine *e)
 {
     update_gauges(e);
-    if (!e->is_view_open)
-        return; // begin failed
     pqb_engine_close_view(e);
 }
 

@@ -70,6 +70,7 @@ PQB_MUST_USE int pqb_engine_create(struct pqb_engine **out, const struct pqb_eng
 void pqb_engine_destroy(struct pqb_engine *e); // outstanding requests must have been polled or died
                                                // with the store; NULL is fine
 
+// After an error there is no turn: only pqb_engine_begin again, later.
 PQB_MUST_USE int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now);
 void pqb_engine_end(struct pqb_engine *e);
 

@@ -64,7 +64,7 @@ struct pqb_engine {
     uint32_t hints_left;    // this turn
     uint32_t lookups;       // with the writer
     bool is_view_open;
-    bool has_read_failed;
+    bool must_retry; // memory or a read failed somebody: the next turn asks every session again
     bool is_tail_current; // the journal was read to its end once: arrivals are news now
     bool is_draining;
     struct pqb_whole whole;

@@ -57,6 +57,7 @@ struct pqb_frag_out *pqb_fragments_begin(struct pqb_engine *e, struct pqb_sessio
 {
     struct pqb_session_frag *frag = pqb_session_frag_make(e, s);
 
+    e->must_retry |= !frag;
     for (size_t i = 0; frag && i < PQB_FRAG_OUT_MAX; i++) {
         if (frag->out[i].id != 0)
             continue;

@@ -71,7 +71,7 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
     if (err == PQB_OK || err == PQB_ERR_NOT_FOUND)
         err = find_in_inbox(e, u, at, &out->message, &in_inbox);
     if (err != PQB_OK && err != PQB_ERR_NOT_FOUND && err != PQB_ERR_CORRUPT) {
-        e->has_read_failed = true;
+        e->must_retry = true;
         return;
     }
     if (in_inbox == at) {
