@@ -33,11 +33,13 @@ struct gate {
     struct gate_mail mails[GATE_MAILS_MAX];
     size_t mail_count, mails_max;
     bool is_login_refused;
+    bool may_fail;         // a turn may not begin: failures are injected
     bool is_store_stopped; // gate_settle leaves the writer alone
 };
 
 void gate_init(struct gate *g, uint32_t shards); // configuration only; change it, then open
 void gate_open(struct gate *g);
+int gate_try_engine(struct gate *g); // makes one more engine and destroys it again
 void gate_fini(struct gate *g);
 void gate_crash(struct gate *g); // engines and store are gone and come back
 
