@@ -37,6 +37,7 @@
 #define PQB_CLIENT_SURELY_WHOLE     900 // a body up to this never comes in fragments
 #define PQB_CLIENT_HANDOVER_NS      (100 * PQB_NS_PER_MS) // after "not now"; doubles
 #define PQB_CLIENT_HANDOVER_MAX     (5 * PQB_NS_PER_SEC)
+#define PQB_CLIENT_MEMORY_NS        (100 * PQB_NS_PER_MS) // nothing new is sent after memory failed
 #define PQB_CLIENT_STALL_NS         (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
 #define PQB_CLIENT_LARGE_MAX        2                    // messages sent in fragments at a time
 #define PQB_CLIENT_EPHEMERAL_MAX    64                   // waiting to leave

@@ -137,8 +137,12 @@ static void fill_slots(struct pqb_client *c)
         if (l->msg == NULL) {
             struct pqb_outmsg *m = next_waiting(c);
 
-            if (m == NULL || !open_slot(c, l, m))
+            if (m == NULL)
                 return;
+            if (!open_slot(c, l, m)) {
+                c->outbox.hold_until = pqb_tstamp_add(c->now, PQB_CLIENT_MEMORY_NS);
+                return;
+            }
         }
     }
 }

@@ -461,8 +461,10 @@ static void map_more(struct pqb_client *c)
             uint64_t aux = 0;
 
             memcpy(&aux, &m, sizeof(m));
-            if (pqb_sent_map_push(&o->sent, m->seq, aux) != PQB_OK)
-                return; // no memory now; tried again with the next datagram
+            if (pqb_sent_map_push(&o->sent, m->seq, aux) != PQB_OK) {
+                o->hold_until = pqb_tstamp_add(c->now, PQB_CLIENT_MEMORY_NS);
+                return;
+            }
             m->is_mapped = true;
             o->unsent_count++;
         }
