@@ -1,0 +1,335 @@
+// A client lives through any allocation that fails, one at a time: its own, and its store's. What
+// it cannot do at once it says or does later, and both queues come to their end. And the small
+// things that are made at the start of a program are made, or refused, but never half.
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <unistd.h>
+
+#include "common/base/crc32c.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "gateway/config/config.h"
+#include "gateway/config/tokens.h"
+#include "gateway/io/stats_page.h"
+#include "tests/unit/fake_gateway.h"
+#include "tests/unit/faults.h"
+#include "tools/pqbctl/json_read.h"
+
+#define TRIES_MAX 12
+
+static struct fake f;
+static uint64_t present; // the call that fails in the life that is being lived; 0: none
+static char directory[64], path[96];
+
+static int tell_where(void **state)
+{
+    (void)state;
+    if (present != 0)
+        printf("it was allocation %llu\n", (unsigned long long)present);
+    present = 0;
+    return 0;
+}
+
+// ---------------------------------------------------------------------------------- a client
+
+static void get_online(void)
+{
+    for (int i = 0; i < TRIES_MAX && pqb_client_get_state(f.c) != PQB_CLIENT_ONLINE; i++) {
+        struct pqb_frame answers[] = {
+            {.type = PQB_FRAME_PONG},
+            {.type = PQB_FRAME_ACK_A, .ack_a = {f.init.cursor}},
+            {.type = PQB_FRAME_EPOCH_A, .epoch_a = {.epoch = 7}},
+        };
+        const size_t inits = f.inits;
+
+        fake_forget(&f);
+        pqb_client_connect(f.c, f.now);
+        fake_advance(&f, 2 * FAKE_SECOND);
+        if (f.inits == inits)
+            continue;
+        const struct pqb_resp resp = fake_resp(&f);
+        fake_send_resp(&f, &resp);
+        fake_advance(&f, FAKE_SECOND);
+        const struct pqb_frame *epoch = fake_last(&f, PQB_FRAME_EPOCH_R);
+        if (epoch != NULL)
+            memcpy(answers[2].epoch_a.nonce, epoch->epoch_r.nonce, PQB_NONCE_LEN);
+        fake_send(&f, answers, epoch != NULL ? 3 : 2);
+    }
+    assert_int_equal(pqb_client_get_state(f.c), PQB_CLIENT_ONLINE);
+}
+
+static void send(const char *to, size_t len)
+{
+    static uint8_t body[8000];
+    uint64_t id;
+    int err = PQB_CLIENT_ERR_INVALID;
+
+    for (int i = 0; i < 2 && err != 0; i++) {
+        err = pqb_client_send(f.c, to, 0, body, len, 0, &id);
+        assert_true(err == 0 || err == PQB_CLIENT_ERR_NOMEM);
+    }
+    assert_int_equal(err, 0);
+    for (int i = 0; i < TRIES_MAX; i++) {
+        struct pqb_client_stats stats;
+
+        fake_forget(&f);
+        fake_advance(&f, FAKE_SECOND);
+        const struct pqb_frame answer = fake_msg_a(id, PQB_STATE_ACCEPTED);
+        if (fake_count(&f, PQB_FRAME_MSG_R) + fake_count(&f, PQB_FRAME_FRAG) > 0)
+            fake_send(&f, &answer, 1);
+        pqb_client_get_stats(f.c, &stats);
+        if (stats.queue_count == 0)
+            return;
+    }
+    fail_msg("message %llu does not leave", (unsigned long long)id);
+}
+
+static void take_large(uint64_t iseq)
+{
+    static uint8_t body[3000], content[3200];
+    struct pqb_frame whole = fake_msg_n(iseq, "");
+    uint32_t id = 0;
+
+    whole.msg_n.body = (struct pqb_bytes){body, sizeof(body)};
+    const size_t len = pqb_frame_encode_content(&whole, content, sizeof(content));
+    for (int i = 0; i < TRIES_MAX && pqb_client_get_cursor(f.c) < iseq; i++) {
+        id++;
+        for (size_t at = 0; at < len; at += PQB_FRAG_LEN) {
+            struct pqb_frame p = {.type = PQB_FRAME_FRAG};
+
+            p.frag = (struct pqb_frame_frag){
+                .id = id,
+                .frame = PQB_FRAME_MSG_N,
+                .seq = iseq,
+                .total = (uint32_t)len,
+                .hash = pqb_crc32c(0, content, len),
+                .index = (uint16_t)(at / PQB_FRAG_LEN),
+                .piece = {content + at, PQB_MIN(len - at, (size_t)PQB_FRAG_LEN)}};
+            fake_deliver_only(&f, &p, 1);
+        }
+        fake_forget(&f);
+        fake_advance(&f, FAKE_SECOND);
+    }
+    assert_int_equal(pqb_client_get_cursor(f.c), iseq);
+}
+
+static void live(void)
+{
+    get_online();
+    send("bob", 10);
+    send("bob", 8000);
+    for (int i = 0; i < TRIES_MAX && pqb_client_get_cursor(f.c) < 2; i++) {
+        const struct pqb_frame second = fake_msg_n(2, "two"), first = fake_msg_n(1, "one");
+
+        fake_deliver_only(&f, &second, 1);
+        fake_deliver_only(&f, &first, 1);
+        fake_forget(&f);
+        fake_advance(&f, FAKE_SECOND);
+    }
+    assert_int_equal(pqb_client_get_cursor(f.c), 2);
+    take_large(3);
+}
+
+static void a_client_lives_with_any_allocation_that_fails(void **state)
+{
+    bool has_struck = true;
+
+    (void)state;
+    for (uint64_t at = 1; has_struck; at++) {
+        present = at;
+        fake_start(&f, NULL, NULL);
+        faults_arm(FAULT_MEMORY, at, ENOMEM);
+        live();
+        has_struck = faults_disarm();
+        fake_stop(&f, false);
+        assert_true(has_struck || at > 8);
+    }
+    present = 0;
+}
+
+// ------------------------------------------------------------------------------ what is made
+
+// Makes something and destroys it again.
+typedef int (*make_fn)(void);
+
+static int make_client(void)
+{
+    struct pqb_client_config config;
+    struct pqb_client_store *store = NULL;
+    struct pqb_client *c = NULL;
+    int err = pqb_client_store_memory_create(&store);
+
+    pqb_client_config_default(&config);
+    config.user = "ann";
+    config.device = "phone";
+    config.token = "secret";
+    config.store = store;
+    if (err == 0)
+        err = pqb_client_create(&c, &config, 1);
+    pqb_client_destroy(c);
+    pqb_client_store_memory_destroy(store);
+    return err;
+}
+
+static int make_file_store(void)
+{
+    static const uint8_t body[100];
+    const struct pqb_client_pending p = {.seq = 1, .to = "bob", .body = body, .len = sizeof(body)};
+    struct pqb_client_store *store = NULL;
+    struct pqb_client_config config;
+    struct pqb_client *c = NULL;
+    int err = pqb_client_store_file_open(&store, directory);
+
+    if (err != 0)
+        return err;
+    pqb_client_config_default(&config);
+    config.user = "ann";
+    config.device = "phone";
+    config.store = store;
+    err = pqb_client_create(&c, &config, 1); // loads what is queued
+    pqb_client_destroy(c);
+    if (err == 0)
+        err = store->drop(store->ctx, 1);
+    if (err == 0)
+        err = store->put(store->ctx, &p);
+    pqb_client_store_file_close(store);
+    return err;
+}
+
+static int make_udp(void)
+{
+    struct pqb_client_config config;
+    struct pqb_client_store *store = NULL;
+    struct pqb_client_udp *u = NULL;
+    struct pqb_client *c = NULL;
+    int err = pqb_client_store_memory_create(&store);
+
+    pqb_client_config_default(&config);
+    config.user = "ann";
+    config.device = "phone";
+    config.store = store;
+    if (err == 0)
+        err = pqb_client_create(&c, &config, 1);
+    if (err == 0)
+        err = pqb_client_udp_create(&u, c, "127.0.0.1:9");
+    pqb_client_udp_destroy(u);
+    pqb_client_destroy(c);
+    pqb_client_store_memory_destroy(store);
+    return err;
+}
+
+static int make_tokens(void)
+{
+    static const char text[] = "ann phone secret\nben * other\n";
+    struct pqb_config_error error;
+    struct pqb_tokens *tokens = NULL;
+    const int err = pqb_tokens_parse(&tokens, "test", text, sizeof(text) - 1, &error);
+
+    pqb_tokens_destroy(tokens);
+    return err;
+}
+
+static int make_page(void)
+{
+    static const struct pqb_stats_row row = {.name = "msg.accepted"};
+    static const char *const column = "shard.0";
+    struct pqb_stats_page *page = NULL;
+    const int err = pqb_stats_page_create(&page, path, &row, 1, &column, 1, 1);
+
+    pqb_stats_page_destroy(page, 2);
+    return err;
+}
+
+static int read_page(void)
+{
+    struct pqb_stats_snapshot s;
+    const int err = pqb_stats_snapshot_read(&s, path);
+
+    if (err == PQB_OK)
+        pqb_stats_snapshot_fini(&s);
+    return err;
+}
+
+static int write_and_read_json(void)
+{
+    struct pqb_json j;
+    struct ctl_json *tree = NULL;
+    char text[2000] = "";
+
+    pqb_json_init(&j, sizeof(text));
+    pqb_json_object_begin(&j, NULL);
+    for (int i = 0; i < 40; i++)
+        pqb_json_string(&j, "key", "a text that is long enough");
+    pqb_json_object_end(&j);
+    const char *written = pqb_json_text(&j);
+    if (written != NULL) {
+        (void)snprintf(text, sizeof(text), "%s", written);
+        tree = ctl_json_parse(text);
+    }
+    ctl_json_destroy(tree);
+    pqb_json_fini(&j);
+    return tree != NULL ? PQB_OK : PQB_ERR_NOMEM;
+}
+
+static void check_making(const char *what, make_fn make)
+{
+    int err = PQB_ERR_NOMEM;
+    uint64_t at = 0;
+
+    while (err != PQB_OK) {
+        assert_true(at < 1000);
+        faults_arm(FAULT_MEMORY, ++at, ENOMEM);
+        err = make();
+        const bool has_struck = faults_disarm();
+        if (err != PQB_OK && err != PQB_ERR_NOMEM)
+            fail_msg("%s: %s", what, pqb_err_name(err));
+        if (err == PQB_ERR_NOMEM)
+            assert_true(has_struck);
+        else if (has_struck)
+            err = PQB_ERR_NOMEM; // it did without
+    }
+    printf("%s: %llu allocations\n", what, (unsigned long long)(at - 1));
+    assert_true(at > 1);
+}
+
+static void what_is_made_at_the_start_is_made_or_refused(void **state)
+{
+    (void)state;
+    (void)snprintf(directory, sizeof(directory), "/tmp/test-faults-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/stats", directory);
+    assert_int_equal(make_file_store(), 0);
+    check_making("client", make_client);
+    check_making("state in files", make_file_store);
+    check_making("UDP driver", make_udp);
+    check_making("tokens", make_tokens);
+    check_making("counters page", make_page);
+    check_making("counters page, reading", read_page);
+    check_making("JSON", write_and_read_json);
+    for (const char *const *name = (const char *const[]){"stats", "log", "lock", NULL};
+         *name != NULL; name++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", directory, *name);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(directory), 0); // nothing else was left behind
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_teardown(name, tell_where)
+    const struct CMUnitTest tests[] = {
+        CASE(a_client_lives_with_any_allocation_that_fails),
+        CASE(what_is_made_at_the_start_is_made_or_refused),
+    };
+#undef CASE
+
+    return cmocka_run_group_tests_name("faults_client", tests, NULL, NULL);
+}
