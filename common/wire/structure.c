@@ -113,7 +113,8 @@ bool pqb_structure_is_sound(const void *data, size_t len)
         const struct header h = read_header(&c);
         if (h.is_bad || c.is_bad || ++values > PQB_STRUCTURE_VALUES_MAX)
             return false;
-        if (h.payload > pqb_rcur_left(&c) || h.children > pqb_rcur_left(&c))
+        if (h.payload > pqb_rcur_left(&c) || h.children > pqb_rcur_left(&c) ||
+            h.children > PQB_STRUCTURE_VALUES_MAX - values) // no need to count them
             return false;
         (void)pqb_rcur_bytes(&c, (size_t)h.payload);
         if (h.is_container && depth == PQB_STRUCTURE_DEPTH_MAX)

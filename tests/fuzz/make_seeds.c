@@ -74,6 +74,10 @@ static void write_structures(void)
                "\x93\xc7\x02\x05zz\xd8\x01"
                "0123456789abcdef\xd4\x01z",
                26);
+    write_seed("structure", "array_4g", "\xdd\xff\x00\x00\x00", 5);
+    write_seed("structure", "ext_cut", "\x91\xc7\x10\x05zz", 6);
+    write_seed("structure", "key_twice", "\x91\x82\xa1z\x01\xa1z\x02", 8);
+    write_seed("structure", "nan", "\x92\xcb\x7f\xf8\0\0\0\0\0\0\xca\x7f\xc0\0\0", 15);
     write_seed("structure", "numbers", "\x96\xca....\xcb........\xd0.\xd1..\xd2....\xd3........",
                31);
     write_seed("structure", "maps", "\x91\x82\xa1z\x81\x01\x90\xc0\xde\x00\x01\xc2\xc3", 13);
