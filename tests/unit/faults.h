@@ -10,6 +10,8 @@ enum fault_kind {
     FAULT_MEMORY,      // malloc, calloc, realloc, strdup of the project's own code
     FAULT_TABLE_WRITE, // calls of LMDB that write
     FAULT_TABLE_ANY,   // any call of LMDB that can fail
+    FAULT_SEND,        // send
+    FAULT_RECEIVE,     // recv
 };
 
 #define FAULT_MAP_FULL (-30792) // what LMDB says of a full map

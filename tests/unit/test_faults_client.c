@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/crc32c.h"
@@ -66,7 +68,7 @@ static void get_online(void)
     assert_int_equal(pqb_client_get_state(f.c), PQB_CLIENT_ONLINE);
 }
 
-static void send(const char *to, size_t len)
+static void send_to(const char *to, size_t len)
 {
     static uint8_t body[8000];
     uint64_t id;
@@ -124,8 +126,8 @@ static void take_large(uint64_t iseq)
 static void live(void)
 {
     get_online();
-    send("bob", 10);
-    send("bob", 8000);
+    send_to("bob", 10);
+    send_to("bob", 8000);
     for (int i = 0; i < TRIES_MAX && pqb_client_get_cursor(f.c) < 2; i++) {
         const struct pqb_frame second = fake_msg_n(2, "two"), first = fake_msg_n(1, "one");
 
@@ -322,12 +324,110 @@ static void what_is_made_at_the_start_is_made_or_refused(void **state)
     assert_int_equal(rmdir(directory), 0); // nothing else was left behind
 }
 
+// ------------------------------------------------------------------------------------ sockets
+
+struct wire {
+    int fd; // a gateway's socket
+    struct pqb_client_store *store;
+    struct pqb_client *c;
+    struct pqb_client_udp *u;
+};
+
+static void wire_begin(struct wire *w)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(at);
+    struct pqb_client_config config;
+    char server[32];
+
+    w->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(w->fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(getsockname(w->fd, (struct sockaddr *)&at, &len), 0);
+    (void)snprintf(server, sizeof(server), "127.0.0.1:%u", ntohs(at.sin_port));
+    assert_int_equal(pqb_client_store_memory_create(&w->store), 0);
+    pqb_client_config_default(&config);
+    config.user = "ann";
+    config.device = "phone";
+    config.store = w->store;
+    assert_int_equal(pqb_client_create(&w->c, &config, pqb_client_udp_now()), 0);
+    assert_int_equal(pqb_client_udp_create(&w->u, w->c, server), 0);
+}
+
+static void wire_end(struct wire *w)
+{
+    pqb_client_udp_destroy(w->u);
+    pqb_client_destroy(w->c);
+    pqb_client_store_memory_destroy(w->store);
+    (void)close(w->fd);
+}
+
+// Whether a datagram came; its sender.
+static bool wire_take(const struct wire *w, struct sockaddr_in *from)
+{
+    uint8_t data[1500];
+    socklen_t len = sizeof(*from);
+
+    return recvfrom(w->fd, data, sizeof(data), 0, (struct sockaddr *)from, &len) > 0;
+}
+
+static const int socket_errors[] = {ENOBUFS,  EPERM, ECONNREFUSED, ENETUNREACH, EHOSTUNREACH,
+                                    ENETDOWN, EINTR, EMSGSIZE,     EAGAIN};
+
+static void a_datagram_that_cannot_be_sent_is_lost_and_no_more(void **state)
+{
+    struct sockaddr_in from;
+
+    (void)state;
+    for (size_t i = 0; i < PQB_ARRAY_LEN(socket_errors); i++) {
+        struct wire w;
+
+        wire_begin(&w);
+        pqb_client_connect(w.c, pqb_client_udp_now());
+        faults_arm(FAULT_SEND, 1, socket_errors[i]);
+        assert_int_equal(pqb_client_udp_run(w.u, 0), 0);
+        assert_true(faults_disarm());
+        assert_false(wire_take(&w, &from));
+        assert_true(pqb_client_udp_timeout_ms(w.u) > 100); // it waits for its timer
+        pqb_client_on_path_change(w.c, pqb_client_udp_now());
+        assert_int_equal(pqb_client_udp_run(w.u, 0), 0);
+        assert_true(wire_take(&w, &from));
+        wire_end(&w);
+    }
+}
+
+static void an_error_instead_of_a_datagram_is_passed_over(void **state)
+{
+    struct sockaddr_in from;
+    struct pqb_client_stats stats;
+
+    (void)state;
+    for (size_t i = 0; i < PQB_ARRAY_LEN(socket_errors); i++) {
+        struct wire w;
+
+        wire_begin(&w);
+        pqb_client_connect(w.c, pqb_client_udp_now());
+        assert_int_equal(pqb_client_udp_run(w.u, 0), 0);
+        assert_true(wire_take(&w, &from));
+        assert_int_equal(sendto(w.fd, "junk", 4, 0, (const struct sockaddr *)&from, sizeof(from)),
+                         4);
+        faults_arm(FAULT_RECEIVE, 1, socket_errors[i]);
+        assert_int_equal(pqb_client_udp_run(w.u, 1000), 0);
+        assert_true(faults_disarm());
+        assert_int_equal(pqb_client_udp_run(w.u, 0), 0);
+        pqb_client_get_stats(w.c, &stats);
+        assert_int_equal(stats.datagrams_in, 1);
+        wire_end(&w);
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_teardown(name, tell_where)
     const struct CMUnitTest tests[] = {
         CASE(a_client_lives_with_any_allocation_that_fails),
         CASE(what_is_made_at_the_start_is_made_or_refused),
+        CASE(a_datagram_that_cannot_be_sent_is_lost_and_no_more),
+        CASE(an_error_instead_of_a_datagram_is_passed_over),
     };
 #undef CASE
 

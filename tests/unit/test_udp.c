@@ -213,6 +213,47 @@ static void a_datagram_that_is_refused_is_dropped_and_the_rest_goes(void **state
     scripted_end(&s);
 }
 
+// Whatever the kernel says, every datagram has gone, waits, or is counted as dropped.
+static void whatever_the_kernel_answers_no_datagram_is_forgotten(void **state)
+{
+    static const int errors[] = {ENOBUFS, EPERM,    ENETUNREACH, EHOSTUNREACH, EMSGSIZE, EINVAL,
+                                 EIO,     ENETDOWN, ENOMEM,      ECONNREFUSED, EINTR,    EAGAIN};
+
+    (void)state;
+    for (size_t i = 0; i < PQB_ARRAY_LEN(errors) * PQB_ARRAY_LEN(errors) * 2; i++) {
+        const int second = errors[i / 2 / PQB_ARRAY_LEN(errors)];
+        struct scripted s;
+        size_t got;
+
+        scripted_begin(&s, errors[i / 2 % PQB_ARRAY_LEN(errors)], second, 1);
+        s.from.has_segment = i % 2 == 0;
+        script.errors[PQB_ARRAY_LEN(script.errors) - 1] = 0; // then all is well
+        for (uint8_t k = 1; k <= 3; k++)
+            push(&s.tx, &s.to.local, 100, k);
+        for (int k = 0; k < 4 && pqb_udp_tx_flush(&s.tx, &s.from, &s.blocked) != PQB_OK; k++)
+            assert_int_equal(s.blocked, 0);
+        assert_int_equal(s.tx.count, 0);
+        got = pqb_udp_rx_read(&s.rx, &s.to, 3);
+        assert_int_equal(got + s.counters[PQB_IO_SEND_DROPPED], 3);
+        scripted_end(&s);
+    }
+}
+
+static void a_socket_that_cannot_be_read_gives_nothing_and_is_counted(void **state)
+{
+    struct scripted s;
+    const int fd = dup(STDIN_FILENO); // not a socket
+
+    (void)state;
+    scripted_begin(&s, 0, 0, 64);
+    struct pqb_udp_socket broken = s.to;
+    broken.fd = fd;
+    assert_int_equal(pqb_udp_rx_read(&s.rx, &broken, 0), 0);
+    assert_int_equal(s.counters[PQB_IO_RECEIVE_ERRORS], 1);
+    (void)close(fd);
+    scripted_end(&s);
+}
+
 static void a_full_batch_has_no_slot(void **state)
 {
     struct scripted s;
@@ -381,6 +422,8 @@ int main(void)
         cmocka_unit_test(what_a_full_socket_did_not_take_goes_with_the_next_flush),
         cmocka_unit_test(a_kernel_without_segments_gets_them_one_by_one),
         cmocka_unit_test(a_datagram_that_is_refused_is_dropped_and_the_rest_goes),
+        cmocka_unit_test(whatever_the_kernel_answers_no_datagram_is_forgotten),
+        cmocka_unit_test(a_socket_that_cannot_be_read_gives_nothing_and_is_counted),
         cmocka_unit_test(a_full_batch_has_no_slot),
         cmocka_unit_test(an_oversized_datagram_shows_its_length),
         cmocka_unit_test(what_the_kernel_drops_is_counted),
