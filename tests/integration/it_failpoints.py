@@ -313,20 +313,6 @@ def test_a_wrong_order_is_refused(_):
              env={"PQB_FAILPOINT": "put.msg:3+:ENOSPC,batch.commit:1:sleep:5"})
 
 
-def test_kills_at_every_step_lose_and_double_nothing(directory):
-    plan = plan_of([step for step in steps() if step not in SPECIAL], [random.randint(1, 3)])
-    with Doomed(directory, *CHECKPOINTS) as gateway:
-        gateway.stop()
-        loads = Loads(gateway, MIX, len(plan) * 0.3)
-        try:
-            begun = time.monotonic()
-            reached, accepted = campaign(directory, gateway, loads, plan, REACHED_WITHIN, True)
-        finally:
-            loads.kill()
-    return (f"killed once at each of {len(reached)} steps in {time.monotonic() - begun:.0f} s: "
-            f"accepted={accepted} lost=0 duplicated=0 out_of_order=0, verify clean after each")
-
-
 def send(gateway, texts, to="bob"):
     pqb(gateway, "send", "alice", "phone", "--to", to, "--timeout", 30, stdin="".join(t + "\n" for t in texts))
 
@@ -401,6 +387,20 @@ def test_a_death_while_a_device_is_forgotten(directory):
         assert receive(gateway, 1) == ["two"]
         assert gateway.stop() == 0
         gateway.ctl("verify", gateway.data)
+
+
+def test_kills_at_every_step_lose_and_double_nothing(directory):
+    plan = plan_of([step for step in steps() if step not in SPECIAL], [random.randint(1, 3)])
+    with Doomed(directory, *CHECKPOINTS) as gateway:
+        gateway.stop()
+        loads = Loads(gateway, MIX, len(plan) * 0.3)
+        try:
+            begun = time.monotonic()
+            reached, accepted = campaign(directory, gateway, loads, plan, REACHED_WITHIN, True)
+        finally:
+            loads.kill()
+    return (f"killed once at each of {len(reached)} steps in {time.monotonic() - begun:.0f} s: "
+            f"accepted={accepted} lost=0 duplicated=0 out_of_order=0, verify clean after each")
 
 
 def profiles():
