@@ -16,7 +16,7 @@ RESUMED_P99_US = 1000000 if SANITIZED else 200000  # of what those who are back 
 SLOWER_MAX = 10      # times the median of all messages, if that is more: a slow machine
 HOLE_SESSIONS = 5000 if LONG else 300
 HOLE_RATE = HOLE_SESSIONS // 5 if LONG else HOLE_SESSIONS  # messages a second
-HOLE_AT, HOLE, HOLE_AFTER = (15, 30, 30) if LONG else (3, 4, 4)  # seconds
+HOLE_AT, HOLE, HOLE_AFTER = (15, 30, 30) if LONG else (2, 4, 3)  # seconds
 HOLE_BURST = 2       # times the busiest second before, in any second after the hole
 QUIET_BYTES = 2048   # of a session in the hole, both ways, while its application is silent
 BUSY_BYTES = 16384   # while it goes on sending
@@ -142,7 +142,7 @@ def test_a_black_hole_heals_without_a_burst(directory):
 
 
 def test_an_address_that_changes_every_second_costs_no_login(directory):
-    clients, seconds = (100, 300) if LONG else (50, 8)
+    clients, seconds = (100, 300) if LONG else (50, 5)
     with Gateway(directory) as gateway:
         report = finish_load(start_load(
             gateway.target, "--clients", clients, "--rate", 2 * clients, "--duration", seconds, "--loss",
