@@ -423,6 +423,11 @@ int pqb_ledger_device_remove(struct pqb_ledger *l, struct pqb_ledger_user *u,
     return PQB_OK;
 }
 
+bool pqb_ledger_is_epoch_open(const struct pqb_ledger *l, const struct pqb_ledger_device *d)
+{
+    return d->epoch != 0 && d->epoch >= l->counters.epoch_floor;
+}
+
 struct pqb_ledger_device *pqb_ledger_device_find(const struct pqb_ledger_user *u, uint32_t devno)
 {
     for (size_t i = 0; i < u->device_count; i++) {

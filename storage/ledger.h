@@ -98,6 +98,7 @@ struct pqb_ledger_counters {
     uint64_t next_gseq, next_uid;
     uint64_t user_count; // with a row or without; uids may have gaps
     uint32_t next_epoch;
+    uint32_t epoch_floor; // a device's epoch below it is over: the store was restored since
     uint32_t generation_max, generation_floor;
 };
 

@@ -40,6 +40,7 @@ static void fill_user(const struct pqb_ledger_user *u, struct pqb_user_state *ou
         .uhash = u->uhash,
         .head = u->core.head,
         .tail = u->core.settled.tail,
+        .floor = u->core.settled.floor,
         .delivered = u->core.delivered,
         .count = u->core.settled.count,
         .bytes = u->core.settled.bytes,
@@ -64,12 +65,17 @@ static void fill_consumed(const struct pqb_ledger_device *d, struct pqb_ranges *
     }
 }
 
-static void fill_device(const struct pqb_ledger_device *d, struct pqb_device_state *out)
+// Of an epoch that is over nothing is told: what was consumed after the copy was taken is not
+// known.
+static void fill_device(const struct pqb_ledger *l, const struct pqb_ledger_device *d,
+                        struct pqb_device_state *out)
 {
     out->devno = d->devno;
+    out->cursor = d->cursor;
+    if (!pqb_ledger_is_epoch_open(l, d))
+        return;
     out->epoch = d->epoch;
     out->low = d->low;
-    out->cursor = d->cursor;
     fill_consumed(d, &out->consumed);
 }
 
@@ -78,7 +84,7 @@ static void fill(const struct pqb_decision *d)
     if (d->user != NULL)
         fill_user(d->user, &d->r->user_state);
     if (d->device != NULL)
-        fill_device(d->device, &d->r->device_state);
+        fill_device(d->l, d->device, &d->r->device_state);
 }
 
 int pqb_decision_finish(const struct pqb_decision *d, enum pqb_result result, uint8_t nack)
@@ -201,10 +207,10 @@ bool pqb_decision_may_add_user(const struct pqb_ledger *l)
     return l->counters.user_count < l->limits.users_max;
 }
 
-int pqb_decision_generation_begin(struct pqb_decision *d, struct pqb_ledger_user *u)
+int pqb_decision_generation_begin(struct pqb_decision *d, struct pqb_ledger_user *u, uint32_t above)
 {
     const uint32_t old = PQB_MAX(u->core.generation, PQB_ISEQ_GENERATION(u->core.head));
-    const uint32_t generation = generation_next(d->l, old, d->turn);
+    const uint32_t generation = generation_next(d->l, PQB_MAX(old, above), d->turn);
     const struct pqb_journal_record record = {
         .type = PQB_RECORD_GENERATION,
         .uid = u->uid,
@@ -340,7 +346,8 @@ static int decide_epoch(struct pqb_decision *d)
     if (d->device == NULL)
         return pqb_decision_finish(d, PQB_RESULT_UNKNOWN, 0);
     pqb_decision_finish(d, PQB_RESULT_DONE, 0);
-    if (d->device->epoch != 0 && memcmp(d->device->nonce, d->r->nonce, PQB_NONCE_LEN) == 0) {
+    if (pqb_ledger_is_epoch_open(d->l, d->device) &&
+        memcmp(d->device->nonce, d->r->nonce, PQB_NONCE_LEN) == 0) {
         fill(d);
         return PQB_OK;
     }
@@ -356,6 +363,23 @@ static int decide_epoch(struct pqb_decision *d)
     return err;
 }
 
+// A cursor this far beyond the clock and the store's last restore is taken for forged. Not counted
+// from generation_max, which a client that lies again and again would push on.
+#define ROLLBACK_GENERATIONS_MAX (UINT32_C(1) << 16)
+
+// The generation that begins is above the one the client was in, or it would take what comes for
+// what it has. How far above it the store is behind, only the client knows.
+static int begin_above(struct pqb_decision *d, uint64_t cursor)
+{
+    const uint32_t known = PQB_MAX(d->l->counters.generation_floor, d->turn->minutes);
+    const uint32_t shown = PQB_ISEQ_GENERATION(cursor);
+    const uint32_t old = d->user->core.generation;
+    const bool is_believed =
+        shown < PQB_GENERATION_MAX && shown <= known + ROLLBACK_GENERATIONS_MAX;
+
+    return pqb_decision_generation_begin(d, d->user, is_believed ? PQB_MAX(shown, old) : old);
+}
+
 static int decide_rollback(struct pqb_decision *d)
 {
     int err = PQB_OK;
@@ -367,7 +391,7 @@ static int decide_rollback(struct pqb_decision *d)
         pqb_decision_finish(d, PQB_RESULT_REFUSED,
                             PQB_NACK_INVALID); // there is no position left to go to
     else if (d->r->cursor == 0 || d->r->cursor > d->user->core.head)
-        err = pqb_decision_generation_begin(d, d->user);
+        err = begin_above(d, d->r->cursor);
     fill(d);
     return err;
 }

@@ -27,7 +27,8 @@ bool pqb_decision_may_add_user(const struct pqb_ledger *l);
 PQB_MUST_USE int pqb_decision_user_begin(struct pqb_decision *d, const char *name, size_t len,
                                          const struct pqb_decision *creator,
                                          struct pqb_ledger_user **out);
-PQB_MUST_USE int pqb_decision_generation_begin(struct pqb_decision *d, struct pqb_ledger_user *u);
+PQB_MUST_USE int pqb_decision_generation_begin(struct pqb_decision *d, struct pqb_ledger_user *u,
+                                               uint32_t above);
 
 // ledger_message.c
 PQB_MUST_USE int pqb_decide_msg(struct pqb_decision *d);

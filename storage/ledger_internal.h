@@ -32,6 +32,8 @@ PQB_MUST_USE int pqb_ledger_user_load(struct pqb_ledger *l, uint64_t uid,
 
 PQB_MUST_USE int pqb_ledger_retained_push(struct pqb_ledger_user *u, struct pqb_retained item);
 
+// false: it has none, or the store was restored since.
+bool pqb_ledger_is_epoch_open(const struct pqb_ledger *l, const struct pqb_ledger_device *d);
 struct pqb_ledger_device *pqb_ledger_device_find(const struct pqb_ledger_user *u, uint32_t devno);
 
 // The entry of `seq`, or NULL.

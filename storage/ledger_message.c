@@ -125,7 +125,7 @@ static int accept_message(struct pqb_decision *d, struct pqb_ledger_user *to, ui
     int err = PQB_OK;
 
     if (!is_generation_sound(d->l, to))
-        err = pqb_decision_generation_begin(d, to);
+        err = pqb_decision_generation_begin(d, to, 0);
     if (err != PQB_OK)
         return err;
     PQB_ASSERT(is_generation_sound(d->l, to));
@@ -182,7 +182,7 @@ static int decide_fresh(struct pqb_decision *d, uint64_t low, uint32_t hash)
 
 static bool is_epoch_right(const struct pqb_decision *d)
 {
-    return d->r->epoch != 0 && d->r->epoch == d->device->epoch;
+    return pqb_ledger_is_epoch_open(d->l, d->device) && d->r->epoch == d->device->epoch;
 }
 
 int pqb_decide_msg(struct pqb_decision *d)

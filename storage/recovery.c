@@ -8,16 +8,22 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/base/mutant.h"
+#include "common/wire/cursor.h"
 #include "storage/store_internal.h"
 
 // What a lost or forgotten stretch of history may have handed out, and then some.
 #define EPOCH_JUMP (UINT32_C(1) << 20)
 #define UID_JUMP   (UINT64_C(1) << 20)
+// Generations that a lost stretch may have begun beyond one a minute: unclean stops of an async
+// store in a loop.
+#define GENERATION_JUMP (UINT32_C(1) << 12)
 
 const char pqb_meta_format_key[] = "format";
 const char pqb_meta_secret_key[] = "secret";
 const char pqb_meta_state_key[] = "state";
 const char pqb_meta_restored_key[] = "restored";
+
+static const char epoch_floor_key[] = "epoch_floor";
 
 struct replay {
     struct pqb_store *s;
@@ -170,15 +176,42 @@ static int replay_journal(struct replay *p)
 
 // ---------------------------------------------------------------------------------- consequences
 
-static void begin_generation(struct pqb_store *s)
+static void begin_generation(struct pqb_store *s, uint32_t jump)
 {
     struct pqb_ledger_counters *c = &s->ledger->counters;
 
     pqb_store_failpoint_txn(s, PQB_FAIL_RECOVERY_GENERATION);
     c->generation_floor = PQB_MAX(c->generation_max + 1, pqb_store_minutes(s));
-    c->generation_floor = PQB_MIN(c->generation_floor, PQB_GENERATION_MAX);
+    c->generation_floor = PQB_MIN(c->generation_floor + jump, PQB_GENERATION_MAX);
     c->generation_max = c->generation_floor;
     s->counters.generations++;
+}
+
+// A message in flight may have been accepted, and shown, after the copy was taken: taken once more
+// it would stand at a second position. Only its sender can decide, so its epoch ends.
+static void end_epochs(struct pqb_store *s)
+{
+    struct pqb_ledger_counters *c = &s->ledger->counters;
+    uint8_t value[4];
+    struct pqb_writer_cursor out;
+
+    c->epoch_floor = c->next_epoch;
+    pqb_wcur_init(&out, value, sizeof(value));
+    pqb_wcur_u32(&out, c->epoch_floor);
+    pqb_meta_put(&s->txn, epoch_floor_key, value, sizeof(value));
+}
+
+static int read_epoch_floor(struct pqb_store *s)
+{
+    struct pqb_reader_cursor in;
+    struct pqb_bytes bytes;
+    const int err = pqb_meta_get(s->txn.txn, s->env.meta, epoch_floor_key, &bytes);
+
+    if (err != PQB_OK)
+        return err == PQB_ERR_NOT_FOUND ? PQB_OK : err;
+    pqb_rcur_init(&in, bytes.data, bytes.len);
+    s->ledger->counters.epoch_floor = pqb_rcur_u32(&in);
+    return bytes.len == 4 ? PQB_OK : PQB_ERR_CORRUPT;
 }
 
 // What came back from a copy, or lost its end, or has holes may have shown positions that it no
@@ -196,6 +229,7 @@ static int draw_consequences(struct replay *p)
     if (is_restored) {
         c->next_epoch += EPOCH_JUMP;
         c->next_uid += UID_JUMP;
+        end_epochs(s);
         pqb_txn_del(&s->txn, s->env.meta, pqb_meta_restored_key, strlen(pqb_meta_restored_key));
     }
     if (p->bad_new > 0) { // each may have given out one of each
@@ -204,7 +238,7 @@ static int draw_consequences(struct replay *p)
         s->state.quarantined_upto = p->bad_last;
     }
     if (is_restored || p->bad_new > 0 || s->state.open_mode == PQB_OPEN_ASYNC)
-        begin_generation(s);
+        begin_generation(s, is_restored ? GENERATION_JUMP : 0);
     return PQB_OK;
 }
 
@@ -264,12 +298,13 @@ static int make_ledger(struct pqb_store *s)
 
 static int begin(struct pqb_store *s, bool may_make)
 {
-    const int err = read_meta(s, may_make);
+    int err = read_meta(s, may_make);
 
     if (err != PQB_OK)
         return err;
     derive_name_key(s);
-    return make_ledger(s);
+    err = make_ledger(s);
+    return err != PQB_OK ? err : read_epoch_floor(s);
 }
 
 int pqb_store_read_meta(struct pqb_store *s)

@@ -141,6 +141,7 @@ struct pqb_user_state {
     uint32_t uhash;
     uint64_t head;             // highest iseq given out; counter 0: none in this generation yet
     uint64_t tail;             // lowest retained iseq; head + 1 when there is none
+    uint64_t floor;            // everything at or below is acknowledged by all devices, or expired
     uint64_t delivered;        // highest iseq that any device has acknowledged
     uint64_t count, bytes;     // retained messages
     uint64_t generation_first; // first iseq of the current generation

@@ -41,6 +41,7 @@
 #define PQB_CLIENT_STALL_NS         (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
 #define PQB_CLIENT_LARGE_MAX        2                    // messages sent in fragments at a time
 #define PQB_CLIENT_EPHEMERAL_MAX    64                   // waiting to leave
+#define PQB_CLIENT_ACCEPTED         1024                 // accepted seqs remembered one by one
 #define PQB_CLIENT_WATCH_ASK        4 // stat:R in one round: the gateway takes no more at a time
 #define PQB_CLIENT_WATCH_NS         (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
 #define PQB_CLIENT_WATCH_MAX_NS     (300 * PQB_NS_PER_SEC)
@@ -112,6 +113,12 @@ struct pqb_large {
     pqb_tstamp hold_until; // after a transient refusal
 };
 
+// What the gateway told to be accepted in this epoch, to this process.
+struct pqb_accepted {
+    uint64_t first, last;                     // 0: none
+    uint64_t words[PQB_CLIENT_ACCEPTED / 64]; // bit per seq of the highest so many
+};
+
 struct pqb_outbox {
     struct pqb_list queue;
     struct pqb_list *unmapped; // first one not yet looked at for `sent`; the head when none is left
@@ -129,6 +136,7 @@ struct pqb_outbox {
     struct pqb_large large[PQB_CLIENT_LARGE_MAX];
     uint32_t frag_id; // last one used in this session
     struct pqb_attempt skip;
+    struct pqb_accepted accepted;
 };
 
 struct pqb_watch {
@@ -342,10 +350,21 @@ void pqb_large_on_timeout(struct pqb_client *c, pqb_tstamp now);
 size_t pqb_large_write(struct pqb_client *c, uint8_t *out, size_t room, pqb_tstamp now);
 pqb_tstamp pqb_large_deadline(const struct pqb_client *c);
 
+// ------------------------------------------------------------------------------- accepted.c
+
+void pqb_accepted_clear(struct pqb_accepted *a);
+void pqb_accepted_record(struct pqb_accepted *a, uint64_t seq);
+
+// What was accepted in this epoch and RESP, of the same epoch, does not know: all of it lies in
+// from..to. false: nothing. From *unknown on RESP says nothing.
+bool pqb_accepted_find_lost(struct pqb_accepted *a, const struct pqb_resp *resp, uint64_t *from,
+                            uint64_t *to, uint64_t *unknown);
+
 // ---------------------------------------------------------------------------------- watch.c
 
 void pqb_watch_init(struct pqb_client *c);
 void pqb_watch_clear(struct pqb_client *c);
+void pqb_watch_forget(struct pqb_client *c, uint64_t from, uint64_t to);
 void pqb_watch_add(struct pqb_client *c, const struct pqb_outmsg *m,
                    const struct pqb_frame_msg_a *f, pqb_tstamp now);
 void pqb_watch_on_session(struct pqb_client *c, pqb_tstamp now);

@@ -120,6 +120,44 @@ static bool is_rolled_back(const struct pqb_client *c, const struct pqb_resp *re
            resp->consumed[resp->consumed_count - 1].last >= c->outbox.next_seq;
 }
 
+static void tell_forgotten(struct pqb_client *c, uint64_t from, uint64_t to)
+{
+    if (c->callbacks.on_forgotten != NULL && from <= to)
+        c->callbacks.on_forgotten(c->ctx, from, to);
+}
+
+// Epochs only rise: a gateway that shows a lower one than ours, or none, is on an older store, or
+// has ended what it knew of us. Of what it accepted since nobody can say what is left.
+static void roll_back(struct pqb_client *c, const struct pqb_resp *resp, pqb_tstamp now)
+{
+    const bool is_older = resp->epoch < c->outbox.epoch;
+
+    pqb_outbox_on_rollback(c);
+    if (is_older)
+        tell_forgotten(c, 1, c->outbox.next_seq - 1);
+    if (!c->is_ending)
+        restart_for_epoch(c, now);
+}
+
+// The same epoch, but less of it than we were told: an older copy of the store without a mark, or
+// an async one that lost its end. What is still queued is sent as ever.
+static void look_for_lost(struct pqb_client *c, const struct pqb_resp *resp)
+{
+    uint64_t from, to, unknown;
+    bool has_lost;
+
+    if (c->outbox.epoch == 0)
+        return;
+    has_lost = pqb_accepted_find_lost(&c->outbox.accepted, resp, &from, &to, &unknown);
+    // Another message may stand at a lost one's position: its receipt proves nothing any more.
+    pqb_watch_forget(c, unknown, UINT64_MAX);
+    if (!has_lost)
+        return;
+    pqb_watch_forget(c, from, to);
+    pqb_accepted_clear(&c->outbox.accepted);
+    tell_forgotten(c, from, to);
+}
+
 void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pqb_tstamp now)
 {
     struct pqb_login *l = &c->login;
@@ -132,9 +170,7 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
         return;
     }
     if (is_rolled_back(c, &resp)) {
-        pqb_outbox_on_rollback(c);
-        if (!c->is_ending)
-            restart_for_epoch(c, now);
+        roll_back(c, &resp, now);
         return;
     }
     l->phase = PQB_LOGIN_CONFIRMING;
@@ -160,6 +196,7 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
         pqb_attempt_ask(&l->epoch);
     }
     pqb_client_tell_route(c);
+    look_for_lost(c, &resp);
 }
 
 void pqb_login_on_confirmed(struct pqb_client *c, pqb_tstamp now)

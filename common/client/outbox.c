@@ -252,6 +252,8 @@ static void on_truth(struct pqb_client *c, const struct pqb_frame_msg_a *f, pqb_
     // What was not sent in this epoch can't have an answer.
     if (m == NULL || m->is_fresh || f->state == PQB_STATE_UNKNOWN || !drop_stored(c, m))
         return;
+    if (f->state <= PQB_STATE_READ)
+        pqb_accepted_record(&c->outbox.accepted, f->seq);
     if (f->state < PQB_STATE_DELIVERED && f->has_receipt)
         pqb_watch_add(c, m, f, now);
     resolve(c, m, now);
@@ -387,6 +389,7 @@ void pqb_outbox_on_rollback(struct pqb_client *c)
     }
     // The receipts of accepted messages open only in the epoch they were given in.
     pqb_watch_clear(c);
+    pqb_accepted_clear(&o->accepted);
     (void)pqb_outbox_set_epoch(c, 0);
 }
 

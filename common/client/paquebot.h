@@ -281,6 +281,11 @@ struct pqb_client_callbacks {
     // Positions from..to hold nothing for this device; `gap` is enum pqb_client_gap.
     void (*on_gap)(void *ctx, uint64_t from, uint64_t to, unsigned gap);
 
+    // The gateway knows less than it once told: its store was set back to an older copy, or lost
+    // its end (durability async). Of the messages with ids from..to those that were accepted, and
+    // not reported delivered, may be lost; nothing more is said about them.
+    void (*on_forgotten)(void *ctx, uint64_t from, uint64_t to);
+
     // The ids by which the gateway's datagrams find this client have changed (0: none at present).
     // For drivers that share a socket among clients; see pqb_client_datagram_id.
     void (*on_route)(void *ctx, uint64_t init_id, uint64_t cid);

@@ -101,6 +101,14 @@ static struct pqb_watch *find_in(const struct pqb_client *c, uint64_t first, uin
     return NULL;
 }
 
+void pqb_watch_forget(struct pqb_client *c, uint64_t from, uint64_t to)
+{
+    struct pqb_watch *w;
+
+    while ((w = find_in(c, from, to, UINT8_MAX)) != NULL)
+        drop(c, w);
+}
+
 void pqb_watch_on_ack_n(struct pqb_client *c, const struct pqb_frame_ack_n *f)
 {
     struct pqb_watch *w;

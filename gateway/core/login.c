@@ -340,6 +340,7 @@ static void update_user(struct pqb_user *u, const struct pqb_user_state *state)
 {
     u->head = PQB_MAX(u->head, state->head);
     u->tail = PQB_MAX(u->tail, state->tail);
+    u->floor = PQB_MAX(u->floor, state->floor);
     u->delivered = PQB_MAX(u->delivered, state->delivered);
 }
 

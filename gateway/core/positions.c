@@ -51,6 +51,15 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
     out->kind = PQB_POSITION_NONE;
     if (at > u->head)
         return;
+    // Also across a change of generation: where the old one ended is not known any more, and what
+    // expired must not pass for positions that never held anything.
+    if (at <= u->floor) {
+        *out = (struct pqb_position){.kind = PQB_POSITION_GAP,
+                                     .first = at,
+                                     .last = PQB_MIN(u->floor, u->head),
+                                     .reason = PQB_GAP_EXPIRED};
+        return;
+    }
     if (at < u->tail) {
         set_gap(out, at, PQB_MIN(u->tail - 1, u->head), PQB_GAP_EXPIRED);
         return;

@@ -73,6 +73,7 @@ static int on_record(struct pqb_engine *e, const struct pqb_record *r, pqb_tstam
         break;
     case PQB_RECORD_EXPIRE:
         u->tail = PQB_MAX(u->tail, r->iseq + 1);
+        u->floor = PQB_MAX(u->floor, r->iseq);
         touch_all(e, u);
         break;
     case PQB_RECORD_GENERATION:

@@ -27,6 +27,7 @@ struct pqb_user {
     uint64_t uid;
     uint64_t head;      // highest iseq that is committed
     uint64_t tail;      // positions below it hold nothing any more; 0: not known
+    uint64_t floor;     // what a device has not acknowledged up to here has expired; 0: not known
     uint64_t delivered; // highest iseq that any device has acknowledged; 0: not known
     struct pqb_index_entry *index;
     uint32_t index_first, index_count, index_capacity;

@@ -40,7 +40,9 @@ static void commit(struct sim_disk *disk)
     for (size_t i = 0; i < disk->takes_count; i++) {
         const struct sim_take *take = &disk->takes[i];
 
-        if (disk->is_atomic)
+        if (!take->body)
+            sim_oracle_on_gap(disk->oracle, disk->app, take->from, take->to, take->reason);
+        else if (disk->is_atomic)
             sim_oracle_on_take(disk->oracle, disk->app, take->iseq, take->from_device, take->body,
                                take->len, disk->now);
     }
@@ -243,8 +245,8 @@ struct sim_disk *sim_disk_copy(struct sim_disk *disk)
     copy->ids_count = disk->ids_count;
     copy->ids_max = disk->ids_count + 1;
     copy->now = disk->now;
-    if (!disk->is_atomic) {
-        for (size_t i = 0; i < disk->takes_count; i++)
+    for (size_t i = 0; i < disk->takes_count && !disk->is_atomic; i++) {
+        if (disk->takes[i].body)
             sim_oracle_may_take_again(disk->oracle, copy->app, disk->takes[i].body,
                                       disk->takes[i].len);
     }
@@ -274,8 +276,11 @@ void sim_disk_crash(struct sim_disk *disk, bool is_power_cut)
         commit(disk);
         return;
     }
-    for (size_t i = 0; i < disk->takes_count && !disk->is_atomic; i++)
-        sim_oracle_may_take_again(disk->oracle, disk->app, disk->takes[i].body, disk->takes[i].len);
+    for (size_t i = 0; i < disk->takes_count && !disk->is_atomic; i++) {
+        if (disk->takes[i].body)
+            sim_oracle_may_take_again(disk->oracle, disk->app, disk->takes[i].body,
+                                      disk->takes[i].len);
+    }
     drop_takes(disk);
     copy_image(&disk->live, &disk->durable);
     rewind_app(disk);
@@ -286,6 +291,18 @@ void sim_disk_take_early(struct sim_disk *disk, const struct pqb_client_message 
     if (!disk->is_dead)
         sim_oracle_on_take(disk->oracle, disk->app, message->iseq, device_index(message->device),
                            message->body, message->len, disk->now);
+}
+
+void sim_disk_gap(struct sim_disk *disk, uint64_t from, uint64_t to, unsigned reason)
+{
+    if (disk->is_dead)
+        return;
+    if (!disk->is_atomic) {
+        sim_oracle_on_gap(disk->oracle, disk->app, from, to, reason);
+        return;
+    }
+    disk->takes = grown(disk->takes, disk->takes_count, &disk->takes_max, sizeof(struct sim_take));
+    disk->takes[disk->takes_count++] = (struct sim_take){.from = from, .to = to, .reason = reason};
 }
 
 uint32_t sim_disk_message(const struct sim_disk *disk, uint64_t id)

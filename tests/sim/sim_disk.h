@@ -34,7 +34,9 @@ struct sim_take { // delivered in one step with a cursor that is not synced yet
     uint64_t iseq;
     uint32_t from_device;
     size_t len;
-    uint8_t *body;
+    uint8_t *body;     // NULL: a gap
+    uint64_t from, to; // of a gap
+    unsigned reason;
 };
 
 struct sim_disk {
@@ -64,6 +66,9 @@ void sim_disk_crash(struct sim_disk *disk, bool is_power_cut);
 
 // The application that is not atomic took the message, before the cursor is stored.
 void sim_disk_take_early(struct sim_disk *disk, const struct pqb_client_message *message);
+
+// The application is told of a gap: in its place among what is not synced yet.
+void sim_disk_gap(struct sim_disk *disk, uint64_t from, uint64_t to, unsigned reason);
 
 // Which message has this id; SIM_MESSAGE_NONE if none.
 uint32_t sim_disk_message(const struct sim_disk *disk, uint64_t id);

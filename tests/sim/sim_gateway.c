@@ -10,16 +10,55 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "storage/failpoints.h"
+#include "tests/sim/sim_faults.h"
+#include "tests/sim/sim_history.h"
 #include "tests/sim/sim_trace.h"
 
+#define DAY_MS         UINT64_C(86400000)
 #define MAIL_DELAY_NS  (20 * PQB_NS_PER_US)
 #define WALL_AT_ZERO   UINT64_C(1800000000000) // ms; some day in 2027
+#define ASYNC_DELAY_NS (100 * PQB_NS_PER_MS)   // what async may lose
 #define STEPS_PER_FAIL 12                      // a fault hits one of the next so many steps
 #define SHARE_FATAL    0.2 // of failures of the disk: an error, not want of space
 
-static pqb_wall_ms wall_at(pqb_tstamp now)
+static pqb_wall_ms wall_at(const struct sim_gateway *g, pqb_tstamp now)
 {
-    return WALL_AT_ZERO + now / PQB_NS_PER_MS;
+    return (pqb_wall_ms)((int64_t)(WALL_AT_ZERO + now / PQB_NS_PER_MS) + g->wall_shift_ms);
+}
+
+// The store's clock goes on with monotonic time; only a start may set it, and only to a wall clock
+// that is at most a day ahead.
+static void check_clock(struct sim_gateway *g, bool is_start)
+{
+    const pqb_wall_ms clock = sim_journal_clock(g->store);
+    const pqb_wall_ms passed = g->clock_ms + (g->now - g->clock_at) / PQB_NS_PER_MS + 1;
+    const pqb_wall_ms believed = is_start ? PQB_MIN(g->start_wall, passed + DAY_MS) : 0;
+
+    if (g->clock_ms != 0 && clock > PQB_MAX(passed, believed))
+        sim_oracle_fail(g->oracle, "P5 the store's clock jumps by %.3f s",
+                        (double)(clock - passed) / 1000);
+    g->clock_ms = clock;
+    g->start_wall = 0;
+    g->clock_at = g->now;
+    g->oracle->clock_ms = clock;
+}
+
+// A commit takes up to this.
+static pqb_duration commit_ns_max(const struct sim_gateway *g)
+{
+    const double ms = g->now < g->disk_slow_until ? g->plan->disk_slow_ms : g->plan->commit_ms;
+
+    return (pqb_duration)(PQB_MAX(ms, g->plan->commit_ms) * 1e6);
+}
+
+// What async had answered so long before a death is committed: its delay, and two commits, each as
+// long as the disk was slow when it began.
+static pqb_duration async_window(const struct sim_gateway *g)
+{
+    const pqb_duration slow = (pqb_duration)(g->plan->disk_slow_ms * 1e6);
+    const bool was_slow = g->now < g->disk_slow_until + 2 * slow;
+
+    return ASYNC_DELAY_NS + 2 * PQB_MAX(commit_ns_max(g), was_slow ? slow : 0);
 }
 
 static bool chance(struct sim_gateway *g, double share)
@@ -70,7 +109,7 @@ static pqb_wall_ms env_wall(void *ctx)
 {
     struct sim_shard *shard = ctx;
 
-    return wall_at(shard->gateway->now);
+    return wall_at(shard->gateway, shard->gateway->now);
 }
 
 static void on_wake(void *ctx, uint32_t shard)
@@ -86,11 +125,35 @@ static bool may_only_die(const char *step)
     return pqb_failpoint_find(step)->kind == PQB_FAILPOINT_DEATH;
 }
 
+static bool begins_with(const char *step, const char *group)
+{
+    return strncmp(step, group, strlen(group)) == 0;
+}
+
+static void count_death(const char *step)
+{
+    static const char *const commits[] = {"batch.commit", "checkpoint.expire", "checkpoint.users",
+                                          "checkpoint.drop"};
+
+    for (size_t i = 0; i < PQB_ARRAY_LEN(commits); i++)
+        sim_fault_fired(SIM_FAULT_sync_error, strcmp(step, commits[i]) == 0);
+    if (begins_with(step, "recovery."))
+        sim_fault_fired(SIM_FAULT_crash_in_recovery, 1);
+    else if (begins_with(step, "close."))
+        sim_fault_fired(SIM_FAULT_crash_at_close, 1);
+    else if (begins_with(step, "checkpoint.") || begins_with(step, "retention."))
+        sim_fault_fired(SIM_FAULT_crash_in_checkpoint, 1);
+    else
+        sim_fault_fired(SIM_FAULT_crash_in_batch, 1);
+}
+
 // ENOSPC makes the writer give its batch back and go on; EIO is the end of the process.
 static int on_failpoint(void *ctx, const char *step)
 {
     struct sim_gateway *g = ctx;
 
+    if (g->is_backing_up)
+        return 0;
     if (g->is_failing && g->is_crash_at_failure)
         return EIO;
     if (g->fail_countdown > 0 && --g->fail_countdown == 0) {
@@ -100,6 +163,10 @@ static int on_failpoint(void *ctx, const char *step)
             g->is_failing = true;
             g->is_crash_at_failure = is_fatal;
             g->failures++;
+            if (is_fatal)
+                count_death(step);
+            else
+                sim_fault_fired(SIM_FAULT_abort, 1);
             sim_trace(g->now, "the writer %s at %s", is_fatal ? "dies" : "finds no space", step);
             return is_fatal ? EIO : ENOSPC;
         }
@@ -119,7 +186,7 @@ static void make_directory(struct sim_gateway *g)
     PQB_ASSERT(mkdtemp(g->path));
 }
 
-static void remove_directory(const char *path)
+void sim_gateway_remove_directory(const char *path)
 {
     static const char *const files[] = {"data.mdb", "lock.mdb", "LOCK"};
     char file[160];
@@ -142,6 +209,8 @@ void sim_gateway_init(struct sim_gateway *g, const struct sim_plan *plan, struct
                               .shards_count = (uint32_t)plan->shards,
                               .step_at = PQB_NEVER,
                               .start_at = PQB_NEVER,
+                              .close_at = PQB_NEVER,
+                              .die_at = PQB_NEVER,
                               .has_faults = true};
     PQB_ASSERT(g->shards_count >= 1 && g->shards_count <= SIM_SHARDS_MAX);
     for (uint32_t i = 0; i < g->shards_count; i++) {
@@ -169,6 +238,11 @@ static void store_config(struct sim_gateway *g, struct pqb_store_config *config)
     config->journal_checkpoint_ns = (pqb_duration)(plan->checkpoint_s * 1e9);
     config->batch_bytes_max = (uint32_t)(plan->batch_kb * 1024);
     config->inbox_messages_max = (uint64_t)plan->quota_messages;
+    config->durability = plan->async > 0 ? PQB_DURABILITY_ASYNC : PQB_DURABILITY_COMMIT;
+    if (plan->retention_s > 0)
+        config->retention_ms = (uint64_t)(plan->retention_s * 1000);
+    config->retention_messages = (uint64_t)plan->retention_messages;
+    config->retention_bytes = (uint64_t)(plan->retention_kb * 1024);
     config->wake = on_wake;
     config->failpoint = on_failpoint;
     config->secret = g->secret;
@@ -223,13 +297,29 @@ static int open_store(struct sim_gateway *g)
     int err;
 
     g->is_failing = false;
-    g->is_crash_at_failure = g->has_faults && chance(g, g->plan->crash_again) &&
+    g->is_crash_at_failure = g->has_faults &&
+                             chance(g, g->now < g->storm_until ? 0.3 : g->plan->crash_again) &&
                              sim_events_may(g->events, SIM_KIND_RECRASH, 0, number, g->now);
     g->fail_countdown = g->is_crash_at_failure ? 1 + pqb_rng_below(g->rng, 4) : 0;
     store_config(g, &config);
-    err = pqb_store_open(&g->store, &config, g->now, wall_at(g->now));
+    g->start_wall = PQB_MAX(g->start_wall, wall_at(g, g->now)); // of failed starts, too
+    err = pqb_store_open(&g->store, &config, g->now, wall_at(g, g->now));
     g->fail_countdown = 0;
     return err;
+}
+
+static void note_start(struct sim_gateway *g)
+{
+    struct pqb_store_stats stats;
+
+    pqb_store_get_stats(g->store, &stats);
+    sim_fault_fired(SIM_FAULT_clock_doubted, stats.is_clock_doubted);
+    g->journal_records_max = PQB_MAX(g->journal_records_max, stats.journal_records);
+    sim_journal_open(&g->journal, g->store);
+    sim_journal_read(&g->journal, g->oracle); // with the clock of before: it is of before
+    check_clock(g, true);
+    if (g->now < g->storm_until)
+        g->die_at = g->now + pqb_rng_below(g->rng, (uint64_t)(g->plan->storm_life_ms * 1e6) + 1);
 }
 
 void sim_gateway_start(struct sim_gateway *g, pqb_tstamp now)
@@ -249,6 +339,7 @@ void sim_gateway_start(struct sim_gateway *g, pqb_tstamp now)
         return;
     }
     sim_trace(now, "gateway starts");
+    note_start(g);
     for (uint32_t i = 0; i < g->shards_count; i++)
         start_shard(g, i);
     g->is_failing = g->is_crash_at_failure = false;
@@ -271,10 +362,28 @@ static void drop_engines(struct sim_gateway *g)
         forget_inputs(shard);
         pqb_engine_destroy(shard->engine);
         shard->engine = NULL;
+        shard->must_drain = false;
         for (size_t c = 0; c < PQB_COUNTER_COUNT; c++)
             g->totals[c] += shard->counters[c];
         memset(shard->counters, 0, sizeof(shard->counters));
     }
+}
+
+// What both kinds of end have in common.
+static void end(struct sim_gateway *g, bool is_orderly)
+{
+    struct pqb_store_stats stats;
+
+    drop_engines(g);
+    pqb_store_get_stats(g->store, &stats);
+    g->expired += stats.expired;
+    sim_journal_close(&g->journal);
+    if (is_orderly)
+        pqb_store_close(g->store);
+    else
+        pqb_store_crash(g->store);
+    g->store = NULL;
+    g->step_at = g->close_at = g->die_at = PQB_NEVER;
 }
 
 void sim_gateway_crash(struct sim_gateway *g, pqb_duration down, pqb_tstamp now)
@@ -282,11 +391,10 @@ void sim_gateway_crash(struct sim_gateway *g, pqb_duration down, pqb_tstamp now)
     if (!g->store)
         return;
     sim_trace(now, "gateway dies");
-    drop_engines(g);
-    pqb_store_crash(g->store);
-    g->store = NULL;
+    sim_journal_read(&g->journal, g->oracle); // committed, but nobody was told
+    end(g, false);
+    sim_history_on_death(g->oracle, async_window(g), now);
     g->crashes++;
-    g->step_at = PQB_NEVER;
     g->start_at = now + down;
     g->fail_countdown = 0;
     g->is_crash_at_failure = g->is_failing = false;
@@ -299,6 +407,54 @@ void sim_gateway_crash_in_step(struct sim_gateway *g)
     g->is_crash_at_failure = true;
 }
 
+// An orderly end: what is queued is still committed, unless the disk fails just then.
+static void stop(struct sim_gateway *g)
+{
+    sim_trace(g->now, "gateway stops");
+    if (g->has_faults && chance(g, 0.2))
+        sim_gateway_crash_in_step(g);
+    end(g, true);
+    if (g->is_failing)
+        sim_history_on_death(g->oracle, async_window(g), g->now);
+    g->start_at = g->now + draw_down_time(g);
+    g->fail_countdown = 0;
+    g->is_crash_at_failure = g->is_failing = false;
+}
+
+void sim_gateway_restart(struct sim_gateway *g, pqb_duration grace, pqb_tstamp now)
+{
+    if (!g->store || g->close_at != PQB_NEVER)
+        return;
+    sim_trace(now, "gateway drains");
+    g->now = now;
+    g->close_at = now + grace;
+    for (uint32_t i = 0; i < g->shards_count; i++)
+        g->shards[i].must_drain = true;
+    sim_gateway_wake(g, now);
+}
+
+void sim_gateway_wake(struct sim_gateway *g, pqb_tstamp now)
+{
+    for (uint32_t i = 0; i < g->shards_count; i++)
+        g->shards[i].wake_at = now;
+}
+
+void sim_gateway_storm(struct sim_gateway *g, pqb_tstamp until, pqb_tstamp now)
+{
+    g->storm_until = PQB_MAX(g->storm_until, until);
+    sim_gateway_crash(g, 0, now);
+}
+
+void sim_gateway_step_clock(struct sim_gateway *g, int64_t ms)
+{
+    g->wall_shift_ms += ms;
+}
+
+void sim_gateway_slow_disk(struct sim_gateway *g, pqb_tstamp until)
+{
+    g->disk_slow_until = PQB_MAX(g->disk_slow_until, until);
+}
+
 void sim_gateway_fill_disk(struct sim_gateway *g, pqb_tstamp until)
 {
     g->disk_full_until = PQB_MAX(g->disk_full_until, until);
@@ -307,24 +463,34 @@ void sim_gateway_fill_disk(struct sim_gateway *g, pqb_tstamp until)
 void sim_gateway_heal(struct sim_gateway *g, pqb_tstamp now)
 {
     g->has_faults = false;
-    g->disk_full_until = 0;
+    g->disk_full_until = g->disk_slow_until = g->storm_until = 0;
+    g->die_at = PQB_NEVER;
     g->fail_countdown = 0;
     g->is_crash_at_failure = false;
     if (!g->store)
         g->start_at = PQB_MIN(g->start_at, now);
 }
 
+uint64_t sim_gateway_expired(const struct sim_gateway *g)
+{
+    struct pqb_store_stats stats = {0};
+
+    if (g->store)
+        pqb_store_get_stats(g->store, &stats);
+    return g->expired + stats.expired;
+}
+
 void sim_gateway_fini(struct sim_gateway *g)
 {
-    if (g->store) {
-        drop_engines(g);
-        pqb_store_close(g->store);
-    }
+    if (g->store)
+        end(g, true);
     for (uint32_t i = 0; i < g->shards_count; i++) {
         forget_inputs(&g->shards[i]);
         free(g->shards[i].mailbox);
     }
-    remove_directory(g->path);
+    sim_gateway_remove_directory(g->path);
+    if (g->backup.path[0])
+        sim_gateway_remove_directory(g->backup.path);
 }
 
 // ----------------------------------------------------------------------------------------- turns
@@ -372,6 +538,9 @@ static void turn_shard(struct sim_gateway *g, struct sim_shard *shard)
         sim_oracle_fail(g->oracle, "a shard cannot begin its turn");
         return;
     }
+    if (shard->must_drain)
+        pqb_engine_drain(shard->engine, g->now);
+    shard->must_drain = false;
     for (size_t i = 0; i < shard->rx_count; i++) {
         const struct sim_packet *packet = shard->rx[i];
 
@@ -406,19 +575,30 @@ static void schedule_step(struct sim_gateway *g)
     g->step_at = PQB_MIN(g->step_at, due);
 }
 
+static void note_step(struct sim_gateway *g)
+{
+    struct pqb_store_stats stats;
+
+    check_clock(g, false);
+    sim_journal_read(&g->journal, g->oracle);
+    pqb_store_get_stats(g->store, &stats);
+    g->journal_records_max = PQB_MAX(g->journal_records_max, stats.journal_records);
+}
+
 static void step_store(struct sim_gateway *g)
 {
     const uint32_t number = sim_events_next(g->events, SIM_KIND_WRITER_STEP, 0, g->rng);
     bool has_more;
 
-    g->commit_ns = pqb_rng_below(g->rng, (uint64_t)(g->plan->commit_ms * 1e6) + 1);
+    g->commit_ns = pqb_rng_below(g->rng, commit_ns_max(g) + 1);
     if (g->has_faults && !g->is_crash_at_failure && chance(g, g->plan->abort) &&
         sim_events_may(g->events, SIM_KIND_ABORT, 0, number, g->now))
         g->fail_countdown = 1 + pqb_rng_below(g->rng, STEPS_PER_FAIL);
     g->step_at = PQB_NEVER;
     g->steps++;
-    has_more = pqb_store_step(g->store, g->now, wall_at(g->now));
-    if (g->is_failing && g->is_crash_at_failure) {
+    has_more = pqb_store_step(g->store, g->now, wall_at(g, g->now));
+    note_step(g);
+    if (pqb_store_is_failed(g->store) || (g->is_failing && g->is_crash_at_failure)) {
         sim_gateway_crash(g, draw_down_time(g), g->now);
         return;
     }
@@ -442,6 +622,14 @@ void sim_gateway_turn(struct sim_gateway *g, pqb_tstamp now)
             sim_gateway_start(g, now);
         return;
     }
+    if (g->die_at <= now) {
+        sim_gateway_crash(g, draw_down_time(g) / 20, now);
+        return;
+    }
+    if (g->close_at <= now) {
+        stop(g);
+        return;
+    }
     if (g->step_at <= now) {
         step_store(g);
         if (!g->store)
@@ -456,7 +644,7 @@ void sim_gateway_turn(struct sim_gateway *g, pqb_tstamp now)
 
 pqb_tstamp sim_gateway_next_deadline(const struct sim_gateway *g)
 {
-    pqb_tstamp at = g->step_at;
+    pqb_tstamp at = PQB_MIN(g->step_at, PQB_MIN(g->close_at, g->die_at));
 
     if (!g->store)
         return g->start_at;
@@ -524,9 +712,7 @@ void sim_gateway_verify(struct sim_gateway *g, pqb_tstamp now)
     if (!g->store)
         return;
     g->now = now;
-    drop_engines(g);
-    pqb_store_close(g->store);
-    g->store = NULL;
+    end(g, true);
     err = pqb_store_verify(g->path, on_finding, g, &report);
     if (err != PQB_OK)
         sim_oracle_fail(g->oracle, "the store cannot be verified: %s", pqb_err_name(err));

@@ -8,6 +8,7 @@
 //   sim_runner --seed 7 --skip kill    without some events; --only: with nothing but those
 //   sim_runner --seed 7 --minimise     the fewest events that make it fail
 //   sim_runner --seeds 1-5 --repeat    each twice: the second run must go the same way
+//   sim_runner --seeds 1-200 --coverage what fired how often; every fault must have
 //   sim_runner --mutant NAME ...       with a planted bug: done when a seed finds it
 //
 // Exit: 0 every seed passed (with --mutant: one seed failed), 1 otherwise, 2 wrong use.
@@ -41,7 +42,7 @@ struct options {
     uint64_t first, last, fresh;
     double for_s; // real seconds
     size_t jobs;
-    bool has_trace, is_quiet, is_repeated, is_calm, is_minimising;
+    bool has_coverage, has_trace, is_quiet, is_repeated, is_calm, is_minimising;
     double minimise_s; // below 0: not said
     const char *program, *mutant;
     struct setting *settings;
@@ -55,6 +56,7 @@ struct tally {
     double virtual_s;
     double device_s; // virtual seconds times devices
     double began, told_at;
+    uint64_t faults[SIM_FAULT_COUNT], runs_with[SIM_FAULT_COUNT];
 };
 
 struct slot {
@@ -233,6 +235,10 @@ static void conclude(const struct options *options, const struct slot *slot,
 
     t->virtual_s += o->result.virtual_s;
     t->device_s += o->result.virtual_s * slot->plan.devices;
+    for (size_t i = 0; i < SIM_FAULT_COUNT; i++) {
+        t->faults[i] += o->result.faults[i];
+        t->runs_with[i] += o->result.faults[i] > 0;
+    }
     if (has_passed && options->is_repeated)
         has_passed = does_repeat(&job, child);
     t->passed += has_passed;
@@ -323,6 +329,22 @@ static int run_traced(const struct options *options)
     return outcome.result.failure[0] ? 1 : 0;
 }
 
+// A fault that never fires proves nothing. Returns how many never did.
+static size_t print_coverage(const struct tally *t)
+{
+    size_t missing = 0;
+
+    printf("%-20s %6s %10s\n", "fault", "runs", "times");
+    for (size_t i = 0; i < SIM_FAULT_COUNT; i++) {
+        printf("%-20s %6" PRIu64 " %10" PRIu64 "  %s%s\n", sim_fault_name((enum sim_fault)i),
+               t->runs_with[i], t->faults[i], sim_fault_help((enum sim_fault)i),
+               t->faults[i] == 0 ? "  NEVER" : "");
+        missing += t->faults[i] == 0;
+    }
+    printf("%zu of %d faults fired\n", SIM_FAULT_COUNT - missing, SIM_FAULT_COUNT);
+    return missing;
+}
+
 static int run(const struct options *options)
 {
     struct tally tally = {.began = sim_real_now(), .told_at = sim_real_now()};
@@ -331,8 +353,10 @@ static int run(const struct options *options)
         return run_traced(options);
     run_all(options, &tally);
     if (!options->mutant || options->is_minimising) {
+        const size_t missing = options->has_coverage ? print_coverage(&tally) : 0;
+
         print_tally(options, &tally);
-        return tally.failed ? 1 : 0;
+        return tally.failed || missing ? 1 : 0;
     }
     if (!tally.failed)
         printf("mutant %s survives %" PRIu64 " seeds\n", options->mutant, tally.passed);
@@ -347,7 +371,8 @@ static int wrong_use(const char *what)
         stderr,
         "sim_runner: %s\n"
         "use: sim_runner [--seed N | --seeds A-B] [--fresh N] [--for TIME] [--jobs N] [--quiet]\n"
-        "                [--trace | --minimise | --repeat] [--minimise-seconds S] [--mutant NAME]\n"
+        "                [--trace | --minimise | --repeat] [--coverage] [--minimise-seconds S] "
+        "[--mutant NAME]\n"
         "                [--calm] [--devices N] [--seconds S] [--set NAME=VALUE,...]...\n"
         "                [--only EVENTS]... [--skip EVENTS]... | --parameters | --events\n",
         what);
@@ -473,6 +498,7 @@ int main(int argc, char **argv)
                                           {"trace", no_argument, NULL, 't'},
                                           {"quiet", no_argument, NULL, 'q'},
                                           {"repeat", no_argument, NULL, 'r'},
+                                          {"coverage", no_argument, NULL, 'C'},
                                           {"calm", no_argument, NULL, 'c'},
                                           {"minimise", no_argument, NULL, 'i'},
                                           {"minimise-seconds", required_argument, NULL, 'M'},
@@ -495,6 +521,8 @@ int main(int argc, char **argv)
             options.is_quiet = true;
         else if (c == 'r')
             options.is_repeated = true;
+        else if (c == 'C')
+            options.has_coverage = true;
         else if (c == 'c')
             options.is_calm = true;
         else if (c == 'i')

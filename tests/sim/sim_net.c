@@ -77,6 +77,14 @@ void sim_net_block(struct sim_net *net, uint32_t endpoint, pqb_tstamp up_until,
     end->down_blocked_until = PQB_MAX(end->down_blocked_until, down_until);
 }
 
+void sim_net_clog(struct sim_net *net, uint32_t endpoint, pqb_tstamp until)
+{
+    struct sim_endpoint *end = &net->endpoints[endpoint];
+
+    PQB_ASSERT(endpoint < net->endpoints_count);
+    end->clogged_until = PQB_MAX(end->clogged_until, until);
+}
+
 void sim_net_heal(struct sim_net *net)
 {
     net->config = (struct sim_net_config){.delay_ns = net->config.delay_ns,
@@ -86,6 +94,7 @@ void sim_net_heal(struct sim_net *net)
         struct sim_endpoint *end = &net->endpoints[i];
 
         end->up_blocked_until = end->down_blocked_until = end->burst_until = 0;
+        end->clogged_until = 0;
     }
 }
 
@@ -185,8 +194,10 @@ static bool is_lost(const struct fate *f, struct sim_endpoint *end, bool is_up)
         net->stats.blocked++;
         return true;
     }
-    if (f->now >= end->burst_until && chance(f, SIM_KIND_BURST, net->config.burst))
+    if (f->now >= end->burst_until && chance(f, SIM_KIND_BURST, net->config.burst)) {
         end->burst_until = f->now + up_to(net, net->config.burst_ns);
+        net->stats.bursts++;
+    }
     if (f->now < end->burst_until || chance(f, SIM_KIND_LOSE, net->config.loss)) {
         net->stats.lost++;
         return true;
@@ -233,6 +244,8 @@ static void enqueue(struct fate *f, const struct sim_packet *packet, pqb_duratio
     sim_packet_copy(copy, packet);
     copy->at = f->now + config->delay_ns + extra;
     copy->at += (pqb_duration)(f->jitter[f->copies++] * (double)config->jitter_ns);
+    if (copy->endpoint != SIM_ENDPOINT_NONE)
+        copy->at = PQB_MAX(copy->at, net->endpoints[copy->endpoint].clogged_until);
     if (config->quantum_ns)
         copy->at = (copy->at / config->quantum_ns + 1) * config->quantum_ns;
     copy->order = net->order++;

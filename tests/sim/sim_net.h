@@ -51,10 +51,12 @@ struct sim_endpoint {
     struct pqb_addr addr; // as the gateway sees it now
     pqb_tstamp up_blocked_until, down_blocked_until;
     pqb_tstamp burst_until;
+    pqb_tstamp clogged_until;
 };
 
 struct sim_net_stats {
     uint64_t sent, arrived, lost, blocked, duplicated, held, corrupted, truncated, ghosts, stale;
+    uint64_t bursts;
     size_t in_flight_max;
 };
 
@@ -89,6 +91,9 @@ void sim_net_rebind(struct sim_net *net, uint32_t endpoint, bool is_new_ip);
 // Nothing passes up (or down) before the given time.
 void sim_net_block(struct sim_net *net, uint32_t endpoint, pqb_tstamp up_until,
                    pqb_tstamp down_until);
+
+// What is sent before the given time arrives after it, all at once.
+void sim_net_clog(struct sim_net *net, uint32_t endpoint, pqb_tstamp until);
 
 void sim_net_send_up(struct sim_net *net, uint32_t endpoint, const void *data, size_t len,
                      pqb_tstamp now);

@@ -8,6 +8,7 @@
 
 #include "common/base/check.h"
 #include "common/wire/frame.h"
+#include "tests/sim/sim_history.h"
 
 void sim_oracle_init(struct sim_oracle *o)
 {
@@ -30,6 +31,8 @@ void sim_oracle_fini(struct sim_oracle *o)
         o->apps = app->next;
         free_app(app);
     }
+    for (uint32_t i = 0; i < o->devices_count; i++)
+        free(o->devices[i].expired);
     free(o->messages);
     o->messages = NULL;
 }
@@ -216,7 +219,7 @@ static bool is_intact(uint32_t message, const uint8_t *body, size_t len)
     return is_equal;
 }
 
-static uint32_t message_of(const struct sim_oracle *o, const uint8_t *body, size_t len)
+uint32_t sim_oracle_message(const struct sim_oracle *o, const uint8_t *body, size_t len)
 {
     uint32_t message;
 
@@ -282,7 +285,8 @@ static void see_registered(struct sim_oracle *o, const struct sim_app *app, pqb_
 {
     struct sim_device *device = &o->devices[app->device];
 
-    device->registered_at = PQB_MIN(device->registered_at, now);
+    if (!device->is_forgotten) // what is told may be older than the store that forgot it
+        device->registered_at = PQB_MIN(device->registered_at, now);
 }
 
 static void note_state(struct sim_oracle *o, struct sim_message *m, enum sim_state state)
@@ -344,7 +348,10 @@ void sim_oracle_on_state(struct sim_oracle *o, struct sim_app *app, uint32_t mes
     if (!may_follow(before, state))
         sim_oracle_fail(o, "P4 message %u of device %u goes from %s to %s", message, app->device,
                         sim_state_name(before), sim_state_name(state));
-    if (state == SIM_DELIVERED && m->taken_by == 0)
+    if (state >= SIM_ACCEPTED && state <= SIM_DELIVERED)
+        sim_history_on_accepted(o, message, now);
+    // What has expired counts as delivered once its recipient has passed the gap (PROTOCOL 10).
+    if (state == SIM_DELIVERED && m->taken_by == 0 && !sim_history_may_have_expired(o, m))
         sim_oracle_fail(o, "P4 message %u is reported delivered, but no application took it",
                         message);
     if (state == SIM_UNCERTAIN && !app->may_be_uncertain)
@@ -411,7 +418,7 @@ static void take_double(struct sim_oracle *o, struct sim_app *app, uint32_t mess
 void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq,
                         uint32_t from_device, const uint8_t *body, size_t len, pqb_tstamp now)
 {
-    const uint32_t message = message_of(o, body, len);
+    const uint32_t message = sim_oracle_message(o, body, len);
     struct sim_message *m;
 
     if (message == SIM_MESSAGE_NONE) {
@@ -420,6 +427,7 @@ void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq
     }
     m = &o->messages[message];
     make_room(o, app);
+    sim_history_on_shown(o, message, iseq, app->device);
     if (m->to_user != o->devices[app->device].user || m->from_device != from_device)
         sim_oracle_fail(o, "P1 device %u takes message %u, which is not from there or not for it",
                         app->device, message);
@@ -457,7 +465,7 @@ void sim_oracle_on_take(struct sim_oracle *o, struct sim_app *app, uint64_t iseq
 void sim_oracle_may_take_again(struct sim_oracle *o, struct sim_app *app, const uint8_t *body,
                                size_t len)
 {
-    const uint32_t message = message_of(o, body, len);
+    const uint32_t message = sim_oracle_message(o, body, len);
 
     if (message != SIM_MESSAGE_NONE && message < app->messages_max)
         app->taken[message] = 2;
@@ -491,20 +499,21 @@ void sim_oracle_on_dead_letter(struct sim_oracle *o, const struct sim_app *app, 
 }
 
 // Only a device that is new, was copied or restored is told of positions that were taken by it or
-// before it; nothing expires in a run, and nothing is damaged.
-static bool is_fair_gap(const struct sim_app *app, uint64_t to, unsigned reason)
+// before it; nothing is damaged.
+static bool is_fair_gap(struct sim_oracle *o, const struct sim_app *app, uint64_t from, uint64_t to,
+                        unsigned reason)
 {
     if (reason == SIM_GAP_WAS_TAKEN)
         return !app->has_taken || app->may_be_uncertain || to <= app->start;
     if (reason == PQB_GAP_EXPIRED)
-        return app->may_be_uncertain;
+        return sim_history_on_expired(o, app->device, from, to) || app->may_be_uncertain;
     return reason == PQB_GAP_GENERATION;
 }
 
 void sim_oracle_on_gap(struct sim_oracle *o, struct sim_app *app, uint64_t from, uint64_t to,
                        unsigned reason)
 {
-    if (from > to || from == 0 || !is_fair_gap(app, to, reason))
+    if (from > to || from == 0 || !is_fair_gap(o, app, from, to, reason))
         sim_oracle_fail(o, "P5 device %u is told of the gap %" PRIu64 "-%" PRIu64 " (%u)",
                         app->device, from, to, reason);
     if (!app->has_taken)
@@ -545,7 +554,7 @@ static bool must_have(const struct sim_oracle *o, uint32_t device, uint64_t firs
                       const struct sim_message *m)
 {
     if (o->devices[device].is_absent || m->to_user != o->devices[device].user || m->is_ephemeral ||
-        m->may_be_double)
+        m->may_be_double || sim_history_is_excused(o, device, m))
         return false;
     if (m->iseq)
         return m->iseq >= first ||
@@ -619,15 +628,17 @@ void sim_oracle_finish(struct sim_oracle *o)
     const struct sim_app *app;
     uint32_t message;
 
-    check_positions(o);
+    if (!o->is_weak)
+        check_positions(o);
+    sim_history_finish(o);
     for (uint32_t device = 0; device < o->devices_count; device++) {
         if (find_missing(o, device, &message))
             sim_oracle_fail(o,
                             "P1 message %u of device %u for user %u (%s, position %" PRIu64
-                            ") never reached device %u",
+                            ", on disk at %" PRIu64 ") never reached device %u",
                             message, o->messages[message].from_device, o->messages[message].to_user,
                             o->messages[message].is_accepted ? "accepted" : "not accepted",
-                            o->messages[message].iseq, device);
+                            o->messages[message].iseq, o->messages[message].stored_iseq, device);
     }
     if (find_pending(o, &app, &message))
         sim_oracle_fail(o, "P5 message %u of device %u is still pending", message, app->device);

@@ -43,6 +43,20 @@ struct sim_message {
     pqb_tstamp sent_at;
     uint64_t iseq;     // where it was first taken; 0: not taken
     uint64_t taken_by; // bit per device
+
+    // What the store's journal says of it (sim_history.h).
+    uint64_t stored_iseq, stored_gseq; // 0: nowhere
+    uint64_t clock_ms;                 // the store's clock at most, then
+    pqb_tstamp told_at;                // an application first heard that it was accepted
+    bool may_be_lost, is_told_lost, has_expired;
+};
+
+struct sim_retention { // 0: no such rule
+    uint64_t age_ms, messages, bytes;
+};
+
+struct sim_span {
+    uint64_t from, to;
 };
 
 struct sim_app {
@@ -56,9 +70,10 @@ struct sim_app {
     uint64_t death_iseq; // the message that it died over last while that was the first of a run
     uint32_t deaths;     // in a row
     uint64_t start; // where its device began, as it was told; it may be told again after a death
-    size_t messages_max; // room in `states` and `taken`
-    uint8_t *states;     // [message], enum sim_state of its own
-    uint8_t *taken;      // [message] 1: taken; 2: taken, and may be handed over once more
+    pqb_tstamp process_at; // the process that runs on it began
+    size_t messages_max;   // room in `states` and `taken`
+    uint8_t *states;       // [message], enum sim_state of its own
+    uint8_t *taken;        // [message] 1: taken; 2: taken, and may be handed over once more
     size_t streams_max;
     uint32_t *last_of_stream; // [stream] 1 + the last message taken
     struct sim_app *next;
@@ -68,6 +83,10 @@ struct sim_device {
     uint32_t user;
     bool is_absent;           // it takes no part and is owed nothing
     pqb_tstamp registered_at; // proof was seen that the gateway has it; PQB_NEVER: none yet
+    bool has_clone;           // another client of it has an epoch of its own
+    bool is_forgotten;        // an older store did not know it: it began anew
+    struct sim_span *expired; // what it was told to have expired
+    size_t expired_count, expired_max;
 };
 
 struct sim_oracle {
@@ -79,6 +98,19 @@ struct sim_oracle {
     uint64_t taken_count, accepted_count, delivered_count, refused_count, abandoned_count;
     uint64_t uncertain_count, again_count, ephemeral_taken, dead_letter_count;
     char failure[400]; // empty: no promise broken
+
+    // sim_history.h
+    bool is_watching; // the journal is read
+    bool is_async;    // durability
+    bool has_lost;    // a death or an older copy has cost something
+    bool is_weak;     // a volume was set back without a mark: only what comes later is promised
+    struct sim_retention retention;
+    uint64_t clock_ms;      // of the store
+    pqb_duration late_ns;   // a datagram arrives at most so long after it was sent
+    pqb_tstamp loss_at;     // last death or restore
+    pqb_tstamp accepted_at; // the last that was told
+    pqb_tstamp weak_until;  // is_weak: what is sent later is promised again
+    uint64_t lost_count, expired_told;
 };
 
 void sim_oracle_init(struct sim_oracle *o);
@@ -108,6 +140,8 @@ uint32_t sim_oracle_send(struct sim_oracle *o, struct sim_app *app, uint32_t to_
 // The client did not take it after all (its queue was full): it was never sent.
 void sim_oracle_withdraw(struct sim_oracle *o, struct sim_app *app, uint32_t message);
 void sim_oracle_body(uint32_t message, uint8_t *out, size_t len);
+// Which message it is; SIM_MESSAGE_NONE: none that anybody sent.
+uint32_t sim_oracle_message(const struct sim_oracle *o, const uint8_t *body, size_t len);
 
 // The application is told what became of its message.
 void sim_oracle_on_state(struct sim_oracle *o, struct sim_app *app, uint32_t message,

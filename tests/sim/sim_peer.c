@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "tests/sim/sim_faults.h"
+#include "tests/sim/sim_history.h"
 #include "tests/sim/sim_trace.h"
 
 #define PULL_DELAY_NS (500 * PQB_NS_PER_MS)
@@ -191,9 +193,16 @@ static int on_message(void *ctx, const struct pqb_client_message *message, uint6
         return 0;
     }
     if (!p->is_settling && chance(p, p->slowness) && may(p, SIM_KIND_SLOW, number)) {
+        sim_fault_fired(SIM_FAULT_slow, 1);
         p->resume_at = p->now + up_to(p, 2 * PQB_NS_PER_SEC);
         return 1;
     }
+    if (!p->is_settling && p->now < PQB_MAX(p->stalled_until, p->take_at)) {
+        p->resume_at = PQB_MAX(p->stalled_until, p->take_at);
+        return 1;
+    }
+    if (p->is_slow)
+        p->take_at = p->now + up_to(p, seconds(p->plan->slow_ms / 1000));
     sim_oracle_on_hand_over(p->oracle, p->disk->app, message->iseq, p->disk->poison_limit);
     if (is_overcome(p, message)) {
         die_over(p, message, chance(p, 0.5));
@@ -204,6 +213,7 @@ static int on_message(void *ctx, const struct pqb_client_message *message, uint6
     if (p->dies_at_next_take) {
         if (!p->disk->is_atomic)
             sim_oracle_may_take_again(p->oracle, p->disk->app, message->body, message->len);
+        sim_fault_fired(SIM_FAULT_kill_in_take, 1);
         die_over(p, message, true);
     }
     p->has_taken = true;
@@ -219,7 +229,21 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
     if (sim_trace_is_on())
         sim_trace(p->now, "u%u/d%u gap %" PRIu64 "-%" PRIu64 " (%u)", p->user, p->device,
                   from & UINT32_MAX, to & UINT32_MAX, gap);
-    sim_oracle_on_gap(p->oracle, p->disk->app, from, to, gap);
+    sim_disk_gap(p->disk, from, to, gap);
+}
+
+static void on_forgotten(void *ctx, uint64_t from, uint64_t to)
+{
+    struct sim_peer *p = ctx;
+
+    if (p->is_dying)
+        return;
+    sim_trace(p->now, "u%u/d%u is told that %" PRIu64 "-%" PRIu64 " may be lost", p->user,
+              p->device, from, to);
+    for (size_t i = 0; i < p->disk->ids_count; i++) {
+        if (p->disk->ids[i].id >= from && p->disk->ids[i].id <= to)
+            sim_history_on_told_lost(p->oracle, p->disk->app, p->disk->ids[i].message);
+    }
 }
 
 static void on_dead_letter(void *ctx, const struct pqb_client_dead_letter *letter)
@@ -275,6 +299,8 @@ void sim_peer_init(struct sim_peer *p, const struct sim_plan *plan, struct sim_n
     p->has_auto_pull = chance(p, 0.6);
     p->may_send_offline = chance(p, plan->send_while_offline);
     p->slowness = chance(p, 0.2) ? 0.3 : 0;
+    p->is_slow = chance(p, plan->slow_share);
+    sim_fault_fired(SIM_FAULT_memory, p->has_memory_only);
     p->disk = sim_disk_create(oracle, device, draw_is_atomic(p));
     p->disk->app->may_be_uncertain = p->has_memory_only;
     PQB_ASSERT(pqb_client_scratch_create(&p->scratch) == PQB_CLIENT_OK);
@@ -297,6 +323,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
     p->is_known = false;
     p->now = p->disk->now = now;
     (void)next(p, SIM_KIND_PEER_START);
+    p->disk->app->process_at = now;
     pqb_client_config_default(&config);
     snprintf(user, sizeof(user), "u%u", p->user);
     snprintf(device, sizeof(device), "d%u", p->device);
@@ -313,6 +340,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
                                                      .on_receipt = on_receipt,
                                                      .on_message = on_message,
                                                      .on_gap = on_gap,
+                                                     .on_forgotten = on_forgotten,
                                                      .on_backlog = on_backlog,
                                                      .on_dead_letter = on_dead_letter};
     pqb_rng_fill(&p->rng, config.seed, sizeof(config.seed));
@@ -399,8 +427,10 @@ static void queue(struct sim_peer *p, uint32_t number, uint32_t to_user, const u
     sim_disk_note_id(p->disk, id, message);
     sim_trace(p->now, "u%u/d%u sends message %u (seq %" PRIu64 ", %u bytes) to %s", p->user,
               p->device, message, id, len, to);
-    if (chance(p, p->plan->skip) && may(p, SIM_KIND_SKIP, number))
+    if (chance(p, p->plan->skip) && may(p, SIM_KIND_SKIP, number)) {
+        sim_fault_fired(SIM_FAULT_skip, 1);
         note_skip(p, id);
+    }
 }
 
 static void send_one(struct sim_peer *p, uint32_t number)
@@ -573,6 +603,11 @@ void sim_peer_restore_backup(struct sim_peer *p, pqb_tstamp now)
     p->disk = p->backup;
     p->disk->app->is_dormant = false;
     p->backup = NULL;
+}
+
+void sim_peer_stall(struct sim_peer *p, pqb_tstamp until)
+{
+    p->stalled_until = PQB_MAX(p->stalled_until, until);
 }
 
 void sim_peer_settle(struct sim_peer *p, pqb_tstamp now)

@@ -29,8 +29,10 @@ struct sim_peer {
     bool has_memory_only; // its state dies with it
     bool has_auto_pull;
     bool may_send_offline;
-    bool is_settling; // no more moods: it stays online and takes everything
-    double slowness;  // share of messages that the application takes only later
+    bool is_settling;                  // no more moods: it stays online and takes everything
+    double slowness;                   // share of messages that the application takes only later
+    bool is_slow;                      // it takes one message in up to slow_ms
+    pqb_tstamp stalled_until, take_at; // it takes nothing before
 
     struct sim_disk *disk, *backup;
     struct pqb_client *client; // NULL: not running
@@ -69,5 +71,6 @@ pqb_tstamp sim_peer_next_deadline(struct sim_peer *p);
 void sim_peer_go_offline(struct sim_peer *p, pqb_duration away, pqb_tstamp now);
 void sim_peer_keep_backup(struct sim_peer *p); // a copy of the disk into the drawer
 void sim_peer_restore_backup(struct sim_peer *p, pqb_tstamp now); // and back
+void sim_peer_stall(struct sim_peer *p, pqb_tstamp until);        // takes nothing until then
 void sim_peer_settle(struct sim_peer *p, pqb_tstamp now);
 void sim_peer_log_out(struct sim_peer *p, pqb_tstamp now);

@@ -51,6 +51,15 @@ void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
         .down_ms = 500,
         .disk_full_s = 10,
         .map_mb = 256,
+        .clog_s = 10,
+        .disk_slow_s = 10,
+        .disk_slow_ms = 1000,
+        .drain_ms = 500,
+        .storm_s = 10,
+        .storm_life_ms = 500,
+        .clock_step_s = 10,
+        .slow_ms = 200,
+        .stall_s = 20,
         .mailbox = 64,
         .requests_max = 256,
         .batch_kb = 256,
@@ -170,6 +179,38 @@ static void draw_peers(struct sim_plan *plan, struct pqb_rng *rng)
     plan->poison_limit = PICK(rng, 1, 2, 5);
 }
 
+// Came later; from a generator of their own, so that the older parameters of a seed stay.
+static void draw_more(struct sim_plan *plan, struct pqb_rng *rng)
+{
+    plan->clog_every_s = swarm_every(rng, 5, 60);
+    plan->clog_s = PICK(rng, 1, 10, 30);
+    plan->disk_slow_every_s = swarm_every(rng, 10, 100);
+    plan->disk_slow_s = PICK(rng, 1, 20);
+    plan->disk_slow_ms = PICK(rng, 200, 2000, 5000);
+    plan->restart_every_s = swarm_every(rng, 10, 100);
+    plan->drain_ms = PICK(rng, 0, 100, 5000);
+    plan->storm_every_s = swarm_every(rng, 20, 200);
+    plan->storm_s = PICK(rng, 2, 20);
+    plan->storm_life_ms = PICK(rng, 5, 100, 3000);
+    plan->async = PICK(rng, 0, 0, 0, 1);
+    plan->restore_every_s = swarm_every(rng, 10, 60);
+    plan->restore_unmarked = PICK(rng, 0, 0, 0, 1);
+    if (plan->restore_every_s > 0 && plan->restore_unmarked > 0) // two old copies may agree
+        plan->rollback_every_s = plan->clone_every_s = 0;
+    plan->clock_every_s = swarm_every(rng, 2, 60);
+    plan->clock_step_s = PICK(rng, 10, 80000, 10 * 86400, 10 * 365 * 86400.0);
+    // A restored store is above what it lost as long as no clock went back by days meanwhile.
+    if (plan->restore_every_s > 0)
+        plan->clock_step_s = PQB_MIN(plan->clock_step_s, 20000);
+    plan->retention_s = PICK(rng, 0, 0, 0, 5, 60);
+    plan->retention_messages = PICK(rng, 0, 0, 0, 10, 200);
+    plan->retention_kb = PICK(rng, 0, 0, 0, 4, 100);
+    plan->slow_share = PICK(rng, 0, 0, 0.5);
+    plan->slow_ms = PICK(rng, 20, 500, 5000);
+    plan->stall_every_s = swarm_every(rng, 5, 60);
+    plan->stall_s = PICK(rng, 2, 20, 60);
+}
+
 void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
 {
     struct pqb_rng rng;
@@ -181,6 +222,8 @@ void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
     draw_net(plan, &rng);
     draw_gateway(plan, &rng);
     draw_peers(plan, &rng);
+    pqb_rng_init_seed(&rng, seed ^ UINT64_C(0x6d6f7265));
+    draw_more(plan, &rng);
     if (plan->page_max < 10)
         plan->settle_s = 6000; // each page is a round trip or more
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_gateway.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_oracle.h"
@@ -15,6 +16,7 @@
 #define STANDSTILL_MAX  20000        // turns at one moment
 #define IDLE_MEMORY_MAX (256u << 10) // tables of 32 devices and their users, nothing more
 #define LEAVE_S         30
+#define LATE_S          5 // and what the network adds: no datagram is older
 
 struct sim_world {
     const struct sim_plan *plan;
@@ -30,6 +32,7 @@ struct sim_world {
     size_t peers_count, devices_count;
     pqb_tstamp now;
     size_t standstill;
+    pqb_tstamp check_at; // of the bounds
 };
 
 static pqb_duration seconds(double s)
@@ -61,6 +64,7 @@ static void fire_partition(struct sim_world *w)
     const bool is_one_way = chance(w, w->plan->partition_one_way);
     const bool is_up = chance(w, 0.5);
 
+    sim_fault_fired(is_one_way ? SIM_FAULT_partition_one_way : SIM_FAULT_partition, 1);
     sim_trace(w->now, "u%u/d%u is cut off until %.3f%s", p->user, p->device, (double)until / 1e9,
               is_one_way ? (is_up ? " (up)" : " (down)") : "");
     sim_net_block(&w->net, p->endpoint, !is_one_way || is_up ? until : 0,
@@ -70,8 +74,10 @@ static void fire_partition(struct sim_world *w)
 static void fire_rebind(struct sim_world *w)
 {
     struct sim_peer *p = any_peer(w);
+    const bool is_new_ip = chance(w, w->plan->rebind_ip);
 
-    sim_net_rebind(&w->net, p->endpoint, chance(w, w->plan->rebind_ip));
+    sim_fault_fired(is_new_ip ? SIM_FAULT_rebind_ip : SIM_FAULT_rebind, 1);
+    sim_net_rebind(&w->net, p->endpoint, is_new_ip);
     sim_trace(w->now, "u%u/d%u has another address", p->user, p->device);
     if (p->client && chance(w, 0.3)) {
         pqb_client_on_path_change(p->client, w->now);
@@ -87,6 +93,7 @@ static void fire_stray(struct sim_world *w)
     uint8_t noise[PQB_DATAGRAM_MAX];
     const size_t len = pqb_rng_below(&w->rng, sizeof(noise) + 1);
 
+    sim_fault_fired(SIM_FAULT_stray, 1);
     pqb_rng_fill(&w->rng, noise, sizeof(noise));
     if (chance(w, 0.8))
         noise[0] = (uint8_t)(PQB_WIRE_VERSION << 4 | (noise[0] & 0x0f));
@@ -101,8 +108,67 @@ static void fire_crash(struct sim_world *w)
         sim_gateway_crash(&w->gateway, up_to_s(w, w->plan->down_ms / 1000), w->now);
 }
 
+static void fire_restart(struct sim_world *w)
+{
+    sim_fault_fired(SIM_FAULT_restart, 1);
+    sim_gateway_restart(&w->gateway, up_to_s(w, w->plan->drain_ms / 1000), w->now);
+}
+
+static void fire_storm(struct sim_world *w)
+{
+    sim_fault_fired(SIM_FAULT_storm, 1);
+    sim_gateway_storm(&w->gateway, w->now + up_to_s(w, w->plan->storm_s), w->now);
+}
+
+// The first time takes a copy, the second time puts it in the store's place.
+static void fire_restore(struct sim_world *w)
+{
+    if (w->gateway.backup.path[0])
+        sim_gateway_restore(&w->gateway, up_to_s(w, w->plan->down_ms / 1000), w->now);
+    else
+        sim_gateway_back_up(&w->gateway, w->plan->restore_unmarked == 0, w->now);
+}
+
+static void fire_disk_slow(struct sim_world *w)
+{
+    sim_fault_fired(SIM_FAULT_disk_slow, 1);
+    sim_trace(w->now, "the disk is slow");
+    sim_gateway_slow_disk(&w->gateway, w->now + up_to_s(w, w->plan->disk_slow_s));
+}
+
+static void fire_clock(struct sim_world *w)
+{
+    const int64_t ms = (int64_t)(pqb_rng_unit(&w->rng) * w->plan->clock_step_s * 1000);
+    const int64_t step = chance(w, 0.5) ? ms : -ms;
+
+    sim_fault_fired(SIM_FAULT_clock_step, 1);
+    sim_trace(w->now, "the wall clock steps by %.3f s", (double)step / 1000);
+    sim_gateway_step_clock(&w->gateway, step);
+}
+
+static void fire_clog(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+    const pqb_tstamp until = w->now + up_to_s(w, w->plan->clog_s);
+
+    sim_fault_fired(SIM_FAULT_clog, 1);
+    sim_trace(w->now, "the link of u%u/d%u is clogged until %.3f", p->user, p->device,
+              (double)until / 1e9);
+    sim_net_clog(&w->net, p->endpoint, until);
+}
+
+static void fire_stall(struct sim_world *w)
+{
+    struct sim_peer *p = any_peer(w);
+
+    sim_fault_fired(SIM_FAULT_stall, 1);
+    sim_trace(w->now, "u%u/d%u takes nothing", p->user, p->device);
+    sim_peer_stall(p, w->now + up_to_s(w, w->plan->stall_s));
+}
+
 static void fire_disk_full(struct sim_world *w)
 {
+    sim_fault_fired(SIM_FAULT_disk_full, 1);
     sim_trace(w->now, "the disk is full");
     sim_gateway_fill_disk(&w->gateway, w->now + up_to_s(w, w->plan->disk_full_s));
 }
@@ -112,6 +178,7 @@ static void fire_offline(struct sim_world *w)
     struct sim_peer *p = any_peer(w);
     const pqb_duration away = up_to_s(w, w->plan->offline_s);
 
+    sim_fault_fired(SIM_FAULT_offline, 1);
     if (chance(w, 0.5))
         sim_peer_go_offline(p, away, w->now);
     else if (p->client)
@@ -128,6 +195,7 @@ static void fire_kill(struct sim_world *w)
         p->dies_at_next_take = true;
     else
         sim_peer_kill(p, chance(w, 0.5), w->now);
+    sim_fault_fired(SIM_FAULT_kill, 1);
 }
 
 // The first time puts a copy into the drawer, the second time brings it back.
@@ -137,6 +205,7 @@ static void fire_rollback(struct sim_world *w)
 
     if (p->is_absent || p->has_memory_only)
         return;
+    sim_fault_fired(SIM_FAULT_rollback, p->backup != NULL);
     if (p->backup)
         sim_peer_restore_backup(p, w->now);
     else
@@ -162,7 +231,9 @@ static void fire_clone(struct sim_world *w)
         p->disk = sim_disk_copy(of->disk);
     p->disk->app->may_be_uncertain = true;
     w->is_clone[i] = true;
+    w->oracle.devices[p->device].has_clone = true;
     w->leaves_at[i] = w->now + up_to_s(w, w->plan->clone_s);
+    sim_fault_fired(SIM_FAULT_clone, 1);
     sim_trace(w->now, "u%u/d%u is cloned", p->user, p->device);
     sim_peer_start(p, w->now);
 }
@@ -176,7 +247,7 @@ struct fault {
     struct pqb_rng rng;
 };
 
-#define FAULTS_MAX 9
+#define FAULTS_MAX 16
 
 // When the next one comes is the first thing that is drawn for it.
 static void plan_next(struct sim_world *w, struct fault *f)
@@ -202,6 +273,13 @@ static void plan_faults(struct sim_world *w, struct fault faults[FAULTS_MAX])
          .fire = fire_rollback,
          .every_s = w->plan->rollback_every_s / 2},
         {.kind = SIM_KIND_CLONE, .fire = fire_clone, .every_s = w->plan->clone_every_s},
+        {.kind = SIM_KIND_RESTART, .fire = fire_restart, .every_s = w->plan->restart_every_s},
+        {.kind = SIM_KIND_STORM, .fire = fire_storm, .every_s = w->plan->storm_every_s},
+        {.kind = SIM_KIND_RESTORE, .fire = fire_restore, .every_s = w->plan->restore_every_s / 2},
+        {.kind = SIM_KIND_DISK_SLOW, .fire = fire_disk_slow, .every_s = w->plan->disk_slow_every_s},
+        {.kind = SIM_KIND_CLOCK, .fire = fire_clock, .every_s = w->plan->clock_every_s},
+        {.kind = SIM_KIND_CLOG, .fire = fire_clog, .every_s = w->plan->clog_every_s},
+        {.kind = SIM_KIND_STALL, .fire = fire_stall, .every_s = w->plan->stall_every_s},
     };
 
     memcpy(faults, all, sizeof(all));
@@ -311,6 +389,10 @@ static void run_until(struct sim_world *w, pqb_tstamp until, struct fault *fault
         const pqb_tstamp next_fault = faults ? fire_due(w, faults) : PQB_NEVER;
 
         turn(w);
+        if (w->now >= w->check_at) {
+            sim_gateway_check_bounds(&w->gateway, w->peers_count);
+            w->check_at = w->now + PQB_NS_PER_SEC;
+        }
         advance(w, PQB_MIN(until, PQB_MAX(next_fault, w->now + 1)));
     }
 }
@@ -352,6 +434,12 @@ static void build(struct sim_world *w, const struct sim_plan *plan,
     *w = (struct sim_world){.plan = plan, .now = TIME_ZERO};
     sim_events_init(&w->events, plan->seed, mask, event_log);
     sim_oracle_init(&w->oracle);
+    w->oracle.is_watching = true;
+    w->oracle.is_async = plan->async > 0;
+    w->oracle.retention = (struct sim_retention){.age_ms = (uint64_t)(plan->retention_s * 1000),
+                                                 .messages = (uint64_t)plan->retention_messages,
+                                                 .bytes = (uint64_t)(plan->retention_kb * 1024)};
+    w->oracle.late_ns = seconds(LATE_S + plan->ghost_s + plan->reorder_ms / 1000 + plan->clog_s);
     sim_net_init(&w->net, &net, &w->events);
     sim_gateway_init(&w->gateway, plan, &w->net, &w->oracle, &w->events, &w->gateway_rng);
     sim_gateway_start(&w->gateway, w->now);
@@ -398,7 +486,8 @@ static void settle(struct sim_world *w)
     end_faults(w);
     while (w->now < limit && !sim_oracle_has_failed(&w->oracle)) {
         run_until(w, w->now + PQB_NS_PER_SEC, NULL);
-        if (are_clients_settled(w) && sim_oracle_is_settled(&w->oracle))
+        if (w->now - w->oracle.accepted_at > PQB_NS_PER_SEC && // an async commit follows
+            are_clients_settled(w) && sim_oracle_is_settled(&w->oracle))
             return;
     }
     for (size_t i = 0; i < w->peers_count; i++) {
@@ -427,9 +516,14 @@ static void leave(struct sim_world *w, struct sim_result *result)
             sim_peer_log_out(&w->peers[i], w->now);
     }
     run_until(w, w->now + seconds(w->plan->idle_s + LEAVE_S), NULL);
+    while (w->net.count > 0 && !sim_oracle_has_failed(&w->oracle)) // a ghost may begin a login
+        run_until(w, sim_net_next_arrival(&w->net) + seconds(LEAVE_S), NULL);
     if (sim_oracle_has_failed(&w->oracle))
         return;
     sim_gateway_validate(&w->gateway);
+    sim_gateway_wake(&w->gateway, w->now);
+    run_until(w, w->now + PQB_NS_PER_SEC, NULL);
+    sim_gateway_check_idle(&w->gateway);
     sessions = sim_gateway_sessions(&w->gateway, w->now);
     if (sessions > 0)
         sim_oracle_fail(&w->oracle, "P6 %llu sessions outlive their clients",
@@ -438,6 +532,29 @@ static void leave(struct sim_world *w, struct sim_result *result)
     if (result->memory_idle > IDLE_MEMORY_MAX)
         sim_oracle_fail(&w->oracle, "P6 the idle engines hold %llu bytes",
                         (unsigned long long)result->memory_idle);
+}
+
+// What is counted elsewhere anyway.
+static void count_faults(struct sim_world *w, struct sim_result *result)
+{
+    const struct sim_net_stats *net = &w->net.stats;
+    const struct sim_gateway *g = &w->gateway;
+
+    sim_fault_fired(SIM_FAULT_loss, net->lost);
+    sim_fault_fired(SIM_FAULT_burst, net->bursts);
+    sim_fault_fired(SIM_FAULT_duplicate, net->duplicated);
+    sim_fault_fired(SIM_FAULT_reorder, net->held);
+    sim_fault_fired(SIM_FAULT_ghost, net->ghosts);
+    sim_fault_fired(SIM_FAULT_corrupt, net->corrupted);
+    sim_fault_fired(SIM_FAULT_truncate, net->truncated);
+    sim_fault_fired(SIM_FAULT_stale, net->stale);
+    sim_fault_fired(SIM_FAULT_crash, g->crashes);
+    sim_fault_fired(SIM_FAULT_mailbox_full, g->mail_lost);
+    sim_fault_fired(SIM_FAULT_requests_full, sim_gateway_counter(g, PQB_COUNTER_REQUEST_FULL));
+    sim_fault_fired(SIM_FAULT_quota, sim_gateway_counter(g, PQB_COUNTER_NACK_QUOTA));
+    sim_fault_fired(SIM_FAULT_rate, sim_gateway_counter(g, PQB_COUNTER_NACK_RATE));
+    sim_fault_fired(SIM_FAULT_expired, sim_gateway_expired(g));
+    memcpy(result->faults, sim_fault_counts(), sizeof(result->faults));
 }
 
 static void report(const struct sim_world *w, struct sim_result *result)
@@ -477,6 +594,7 @@ void sim_run(const struct sim_plan *plan, const struct sim_event_mask *mask,
     pqb_tstamp healed_at;
 
     *result = (struct sim_result){0};
+    sim_fault_reset();
     build(w, plan, mask, event_log);
     plan_faults(w, faults);
     run_until(w, w->now + seconds(plan->seconds), faults);
@@ -491,6 +609,7 @@ void sim_run(const struct sim_plan *plan, const struct sim_event_mask *mask,
     if (!sim_oracle_has_failed(&w->oracle))
         sim_gateway_verify(&w->gateway, w->now);
     report(w, result);
+    count_faults(w, result);
     for (size_t i = 0; i < w->peers_count; i++) {
         if (!w->is_gone[i])
             sim_peer_fini(&w->peers[i]);

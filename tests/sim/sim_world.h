@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "tests/sim/sim_events.h"
+#include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_plan.h"
 
 struct sim_result {
@@ -18,6 +19,7 @@ struct sim_result {
     uint64_t datagrams, crashes, deaths, logins, steps, failures;
     uint64_t memory_idle; // bytes that the engines hold when everyone has left
     uint64_t digest;
+    uint64_t faults[SIM_FAULT_COUNT];
 };
 
 // `mask` says which events may happen, `event_log` takes down those that did; both may be NULL.

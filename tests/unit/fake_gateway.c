@@ -70,6 +70,14 @@ static void on_gap(void *ctx, uint64_t from, uint64_t to, unsigned gap)
     e->a = gap;
 }
 
+static void on_forgotten(void *ctx, uint64_t from, uint64_t to)
+{
+    struct fake_event *e = note(ctx, FAKE_FORGOTTEN);
+
+    e->id = from;
+    e->to = to;
+}
+
 static void on_backlog(void *ctx, uint64_t count)
 {
     note(ctx, FAKE_BACKLOG)->id = count;
@@ -103,6 +111,7 @@ static void create_client(struct fake *f, const struct pqb_client_config *base)
                                                      .on_receipt = on_receipt,
                                                      .on_message = on_message,
                                                      .on_gap = on_gap,
+                                                     .on_forgotten = on_forgotten,
                                                      .on_backlog = on_backlog,
                                                      .on_dead_letter = on_dead_letter};
     config.seed[0] = 42;

@@ -22,15 +22,17 @@ enum fake_event_type {
     FAKE_MESSAGE,
     FAKE_GAP,
     FAKE_BACKLOG,
+    FAKE_FORGOTTEN,
     FAKE_DEAD_LETTER
 };
 
 struct fake_event {
     enum fake_event_type type;
-    uint64_t id, to; // receipt: id; message, dead letter: iseq; gap: from, to; backlog: count
-    unsigned a, b;   // state, reason; receipt, refusal; gap reason; attempts
-    size_t len;      // of the body
-    char text[64];   // first bytes of the body
+    uint64_t id,
+        to; // receipt: id; message, dead letter: iseq; gap, forgotten: from, to; backlog: count
+    unsigned a, b; // state, reason; receipt, refusal; gap reason; attempts
+    size_t len;    // of the body
+    char text[64]; // first bytes of the body
     char from[65];
 };
 

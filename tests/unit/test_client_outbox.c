@@ -403,6 +403,90 @@ static void a_consumed_seq_that_was_never_used_is_a_rollback(void **state)
     assert_int_equal(f.init.epoch, 0);
 }
 
+// Logs in once more; the gateway's memory of the device is what `resp` is changed to.
+static struct pqb_resp login_again(void)
+{
+    pqb_client_close(f.c, f.now);
+    fake_pump(&f);
+    fake_forget(&f);
+    pqb_client_connect(f.c, f.now);
+    fake_pump(&f);
+    return fake_resp(&f);
+}
+
+static void what_the_gateway_forgot_of_its_epoch_is_told_once(void **state)
+{
+    struct pqb_resp resp;
+
+    (void)state;
+    fake_login(&f);
+    for (uint64_t id = 1; id <= 4; id++)
+        assert_int_equal(send_to("bob", "text"), id);
+    fake_pump(&f);
+    for (uint64_t id = 1; id <= 3; id++)
+        answer(fake_msg_a(id, PQB_STATE_ACCEPTED));
+    answer(nack(4, PQB_NACK_QUOTA, 0)); // was not accepted: nothing of it can be lost
+    resp = login_again();
+    resp.epoch = 7;
+    resp.low = 1;
+    resp.consumed_count = 1;
+    resp.consumed[0] = (struct pqb_range){2, 2};
+    fake_send_resp(&f, &resp);
+    assert_int_equal(fake_event_count(&f, FAKE_FORGOTTEN), 1);
+    assert_int_equal(fake_last_event(&f, FAKE_FORGOTTEN)->id, 1);
+    assert_int_equal(fake_last_event(&f, FAKE_FORGOTTEN)->to, 3);
+    assert_int_equal(f.init.epoch, 7); // the queue goes on
+    resp = login_again();
+    resp.epoch = 7;
+    resp.low = 1;
+    fake_send_resp(&f, &resp);
+    assert_int_equal(fake_event_count(&f, FAKE_FORGOTTEN), 0);
+}
+
+static void what_the_gateway_still_knows_is_not_forgotten(void **state)
+{
+    struct pqb_resp resp;
+
+    (void)state;
+    fake_login(&f);
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_int_equal(send_to("bob", "text"), id);
+    fake_pump(&f);
+    for (uint64_t id = 1; id <= 3; id++)
+        answer(fake_msg_a(id, PQB_STATE_ACCEPTED));
+    resp = login_again();
+    resp.epoch = 7;
+    resp.low = 2; // 1 lies below
+    resp.consumed_count = 1;
+    resp.consumed[0] = (struct pqb_range){2, 3};
+    fake_send_resp(&f, &resp);
+    resp = login_again();
+    resp.epoch = 7;
+    resp.low = 4;
+    fake_send_resp(&f, &resp);
+    assert_int_equal(fake_event_count(&f, FAKE_FORGOTTEN), 0);
+}
+
+static void an_older_epoch_makes_all_that_was_accepted_doubtful(void **state)
+{
+    struct pqb_resp resp;
+
+    (void)state;
+    fake_login(&f);
+    assert_int_equal(send_to("bob", "1"), 1);
+    fake_pump(&f);
+    answer(fake_msg_a(1, PQB_STATE_ACCEPTED));
+    assert_int_equal(send_to("bob", "2"), 2);
+    fake_pump(&f);
+    resp = login_again();
+    resp.epoch = 6;
+    fake_send_resp(&f, &resp);
+    expect_receipt(2, PQB_RECEIPT_UNCERTAIN);
+    assert_int_equal(fake_last_event(&f, FAKE_FORGOTTEN)->id, 1);
+    assert_int_equal(fake_last_event(&f, FAKE_FORGOTTEN)->to, 2);
+    assert_int_equal(f.init.epoch, 0);
+}
+
 static void a_conflict_makes_the_queue_uncertain(void **state)
 {
     (void)state;
@@ -606,6 +690,9 @@ int main(void)
         CASE(the_queue_outlives_the_client),
         CASE(a_resp_above_the_own_low_makes_the_queue_uncertain),
         CASE(a_consumed_seq_that_was_never_used_is_a_rollback),
+        CASE(what_the_gateway_forgot_of_its_epoch_is_told_once),
+        CASE(what_the_gateway_still_knows_is_not_forgotten),
+        CASE(an_older_epoch_makes_all_that_was_accepted_doubtful),
         CASE(a_conflict_makes_the_queue_uncertain),
         CASE(delivered_comes_by_hint_or_by_asking),
         CASE(ephemeral_messages_are_sent_once_and_only_online),

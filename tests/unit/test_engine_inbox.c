@@ -292,6 +292,41 @@ static void what_expired_is_told_by_a_gap_and_acknowledged_like_a_message(void *
     assert_int_equal(peer_got_count(&again, PQB_FRAME_GAP_N), 0);
 }
 
+static void what_expired_before_a_new_generation_is_told_as_expired(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    g->store.config.retention_ms = 60000;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
+    peer_send_many(&a, 1, 3, "bob");
+    gate_pass(g, 61 * SEC);
+    fixture_checkpoint(&g->store);
+    struct peer proof = peer_make(g, "bob", "tablet", 5);
+    proof.cursor = b.cursor + 1000;
+    peer_login(&proof);
+    peer_send_one(&proof, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
+    struct peer c = peer_ready(g, "carol", "phone", 7);
+    peer_send_many(&c, 1, 1, "bob");
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    again.cursor = b.cursor;
+    gate_clear(g);
+    peer_login(&again);
+    assert_true(peer_got(&again, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.from, b.cursor + 1);
+    assert_int_equal(f.gap_n.to, b.cursor + 3);
+    assert_int_equal(f.gap_n.reason, PQB_GAP_EXPIRED);
+    assert_true(peer_got(&again, PQB_FRAME_GAP_N, 1, &f));
+    assert_int_equal(f.gap_n.reason, PQB_GAP_GENERATION);
+    peer_ack_all(&again);
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&again, PQB_FRAME_MSG_N), 1);
+}
+
 static void what_was_too_many_is_passed_by_a_gap_and_the_newest_follow(void **state)
 {
     struct gate *g = *state;
@@ -563,6 +598,7 @@ int main(void)
         CASE(a_cursor_above_the_head_at_login_begins_a_new_generation),
         CASE(a_new_generation_that_cannot_be_made_at_once_is_asked_for_again),
         CASE(what_expired_is_told_by_a_gap_and_acknowledged_like_a_message),
+        CASE(what_expired_before_a_new_generation_is_told_as_expired),
         CASE(what_was_too_many_is_passed_by_a_gap_and_the_newest_follow),
         CASE(what_expires_while_it_is_pushed_turns_into_a_gap),
         CASE(two_devices_of_a_user_see_one_order),
