@@ -241,16 +241,17 @@ bool sim_history_is_excused(const struct sim_oracle *o, uint32_t device,
 // --------------------------------------------------------------------------------------- the end
 
 // Whoever still holds it for accepted has been told, but for a client that was itself restored, or,
-// after a death, has started again since: it has forgotten what it was told.
+// after a death, has started again since: it has forgotten what it was told. It learns of it with
+// its next login; after a death of an async store only as far as RESP names what was consumed.
 static bool must_be_told(const struct sim_oracle *o, const struct sim_app *app, uint32_t i)
 {
     const struct sim_message *m = &o->messages[i];
 
-    if (app->is_dormant || app->has_copy || o->devices[app->device].has_clone ||
+    if (o->is_async || app->is_dormant || app->has_copy || o->devices[app->device].has_clone ||
         i >= app->messages_max || o->is_weak)
         return false;
     return (app->states[i] == SIM_ACCEPTED || app->states[i] == SIM_STORED) &&
-           m->told_at >= app->process_at;
+           m->told_at >= app->process_at && app->online_at > o->loss_at;
 }
 
 void sim_history_finish(struct sim_oracle *o)

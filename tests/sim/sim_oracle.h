@@ -70,6 +70,7 @@ struct sim_app {
     uint64_t death_iseq; // the message that it died over last while that was the first of a run
     uint32_t deaths;     // in a row
     uint64_t start; // where its device began, as it was told; it may be told again after a death
+    pqb_tstamp online_at;  // its last login was through
     pqb_tstamp process_at; // the process that runs on it began
     size_t messages_max;   // room in `states` and `taken`
     uint8_t *states;       // [message], enum sim_state of its own

@@ -105,6 +105,8 @@ static void on_state(void *ctx, enum pqb_client_state state, enum pqb_client_rea
                   pqb_client_reason_name(reason));
     sim_trace_mix((uint64_t)state << 8 | (uint64_t)reason);
     p->logins += state == PQB_CLIENT_ONLINE;
+    if (state == PQB_CLIENT_ONLINE)
+        p->disk->app->online_at = p->now;
     if (state == PQB_CLIENT_FAILED) {
         if (reason != PQB_REASON_REPLACED)
             sim_oracle_fail(p->oracle, "the client of device %u has failed: %s", p->device,

@@ -517,7 +517,8 @@ static void leave(struct sim_world *w, struct sim_result *result)
     }
     run_until(w, w->now + seconds(w->plan->idle_s + LEAVE_S), NULL);
     while (w->net.count > 0 && !sim_oracle_has_failed(&w->oracle)) // a ghost may begin a login
-        run_until(w, sim_net_next_arrival(&w->net) + seconds(LEAVE_S), NULL);
+        run_until(w, sim_net_next_arrival(&w->net) + 1, NULL);
+    run_until(w, w->now + seconds(LEAVE_S), NULL);
     if (sim_oracle_has_failed(&w->oracle))
         return;
     sim_gateway_validate(&w->gateway);
