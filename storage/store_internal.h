@@ -120,7 +120,6 @@ void pqb_store_failpoint_txn(struct pqb_store *s, enum pqb_failpoint step);
 // Of a step where only the process can end: the store has failed after any answer but 0.
 void pqb_store_death_point(struct pqb_store *s, enum pqb_failpoint step);
 
-pqb_wall_ms pqb_store_clock(const struct pqb_store *s);
 struct pqb_ledger_turn pqb_store_turn(const struct pqb_store *s);
 uint32_t pqb_store_minutes(const struct pqb_store *s);
 

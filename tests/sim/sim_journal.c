@@ -2,7 +2,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "storage/store_internal.h"
+#include "storage/store.h"
 #include "tests/sim/sim_history.h"
 
 void sim_journal_open(struct sim_journal *j, struct pqb_store *store)
