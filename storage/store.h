@@ -308,8 +308,8 @@ struct pqb_store_stats {
 
 void pqb_store_get_stats(const struct pqb_store *s, struct pqb_store_stats *out); // any thread
 
-// The clock that retention goes by: kept in the store, moved on by time that has elapsed. The writer's
-// thread, or who calls pqb_store_step.
+// The clock that retention goes by: kept in the store, moved on by time that has elapsed. The
+// writer's thread, or who calls pqb_store_step.
 pqb_wall_ms pqb_store_clock(const struct pqb_store *s);
 
 // Operator: the wall clock is right after all; the store's clock jumps to it with the next step.
