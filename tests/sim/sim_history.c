@@ -130,7 +130,7 @@ void sim_history_on_restore(struct sim_oracle *o, uint64_t gseq_end, pqb_tstamp 
 {
     PQB_ASSERT(o->is_watching);
     o->loss_at = now;
-    o->has_lost = true;
+    o->has_lost = o->is_set_back = true;
     o->is_weak |= !is_marked;
     o->weak_until = is_marked ? o->weak_until : PQB_NEVER;
     latch_expired(o);
@@ -186,6 +186,14 @@ static bool is_told_expired(const struct sim_device *device, uint64_t iseq)
             return true;
     }
     return false;
+}
+
+bool sim_history_may_step_back(const struct sim_oracle *o, uint32_t device,
+                               const struct sim_message *m, uint64_t iseq)
+{
+    if (o->is_weak && m->sent_at <= o->weak_until)
+        return true;
+    return o->is_set_back && is_told_expired(&o->devices[device], iseq);
 }
 
 bool sim_history_on_expired(struct sim_oracle *o, uint32_t device, uint64_t from, uint64_t to)

@@ -40,6 +40,12 @@ bool sim_history_on_expired(struct sim_oracle *o, uint32_t device, uint64_t from
 // May a retention rule have taken it by now?
 bool sim_history_may_have_expired(const struct sim_oracle *o, const struct sim_message *m);
 
+// May an application take `m` at `iseq` after later positions? Where the store was set back and the
+// application had died before its client stored the cursor: what it was told to have expired is
+// there again, and after a copy without a mark another message may stand at the position.
+bool sim_history_may_step_back(const struct sim_oracle *o, uint32_t device,
+                               const struct sim_message *m, uint64_t iseq);
+
 // May `device` go without message `m`, which was accepted?
 bool sim_history_is_excused(const struct sim_oracle *o, uint32_t device,
                             const struct sim_message *m);

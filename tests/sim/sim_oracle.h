@@ -104,6 +104,7 @@ struct sim_oracle {
     bool is_watching; // the journal is read
     bool is_async;    // durability
     bool has_lost;    // a death or an older copy has cost something
+    bool is_set_back; // to an older copy
     bool is_weak;     // a volume was set back without a mark: only what comes later is promised
     struct sim_retention retention;
     uint64_t clock_ms;      // of the store
