@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -164,6 +165,24 @@ def finish_load(process, timeout=120, title="load"):
 
 def load(target, *args, timeout=120, title="load"):
     return finish_load(start_load(target, *args), timeout, title)
+
+
+PULL_APP_HEADER = struct.Struct("=IIQIIQII")
+PULL_APP_MESSAGE = 1  # a kind of record
+
+
+def stored_by_pull_app(path):
+    """The messages that tests/integration/pull_app.c stored, in the order it stored them."""
+    with open(path, "rb") as stored:
+        data = stored.read()
+    at, found = 0, []
+    while at < len(data):
+        length, _, _, _, kind, *_ = PULL_APP_HEADER.unpack_from(data, at)
+        body = data[at + PULL_APP_HEADER.size:at + PULL_APP_HEADER.size + length]
+        if kind == PULL_APP_MESSAGE:
+            found.append(body.decode())
+        at += PULL_APP_HEADER.size + length
+    return found
 
 
 class Link:

@@ -4,27 +4,10 @@ message and cursor in one step sees none twice, wherever it is killed."""
 import os
 import re
 import signal
-import struct
 
-from harness import SANITIZED, Gateway, pqb, run_cases, run_tool
+from harness import SANITIZED, Gateway, pqb, run_cases, run_tool, stored_by_pull_app
 
 COUNT = 2000 if SANITIZED else 10000
-MESSAGE = 1  # a kind of record
-HEADER = struct.Struct("=IIQIIQII")
-
-
-def bodies(path):
-    """The messages that the application stored, in the order it stored them."""
-    with open(path, "rb") as stored:
-        data = stored.read()
-    at, found = 0, []
-    while at < len(data):
-        length, _, _, _, kind, *_ = HEADER.unpack_from(data, at)
-        body = data[at + HEADER.size:at + HEADER.size + length]
-        if kind == MESSAGE:
-            found.append(body.decode())
-        at += HEADER.size + length
-    return found
 
 
 def fill(gateway, user):
@@ -37,7 +20,7 @@ def app(gateway, directory, user, *args, check=0):
     path = os.path.join(directory, user + ".app")
     done = run_tool("pull_app", gateway.target, user, "phone", path, COUNT, *args, check=check,
                     timeout=200)
-    return done, bodies(path)
+    return done, stored_by_pull_app(path)
 
 
 def test_pages_of_100_cost_one_request_more_than_there_are_pages(directory):
