@@ -8,8 +8,8 @@ import os
 import signal
 import termios
 
-from harness import Gateway, pqb, run_cases, run_tool, start_pqb, wait_until
-from it_pull import bodies
+from harness import (Gateway, pqb, run_cases, run_tool, start_pqb, stored_by_pull_app,
+                     wait_until)
 
 BEFORE, AFTER, LIMIT = 5, 20, 3
 POISON = "drink me"
@@ -72,7 +72,7 @@ def test_an_application_with_its_own_atomic_store_gets_past_it_too(directory):
             assert done.returncode == -signal.SIGKILL and deaths <= LIMIT, (done, deaths)
             deaths += 1
         assert deaths == LIMIT + 1, deaths
-        assert bodies(path) == GOOD, bodies(path)
+        assert stored_by_pull_app(path) == GOOD, stored_by_pull_app(path)
         assert f"dead_letter from=alice size={len(POISON)} attempts={LIMIT}\n" in done.stdout, done
     return (f"{deaths} deaths (limit {LIMIT}), {len(GOOD)} others stored once and in order")
 

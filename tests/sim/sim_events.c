@@ -153,7 +153,8 @@ static size_t tidy(struct sim_event_range *ranges, size_t count)
 {
     size_t kept = 0;
 
-    qsort(ranges, count, sizeof(*ranges), by_first);
+    if (count > 0)
+        qsort(ranges, count, sizeof(*ranges), by_first);
     for (size_t i = 0; i < count; i++) {
         struct sim_event_range *before = kept > 0 ? &ranges[kept - 1] : NULL;
 
