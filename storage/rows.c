@@ -95,7 +95,7 @@ static void get_consumed(struct pqb_reader_cursor *c, struct pqb_device_row *row
         e->nack = pqb_rcur_u8(c);
         e->hash = pqb_rcur_u32(c);
         e->iseq = pqb_rcur_u64(c);
-        if (i > 0 && e->seq <= row->consumed[i - 1].seq)
+        if (e->seq < row->low || (i > 0 && e->seq <= row->consumed[i - 1].seq))
             c->is_bad = true;
     }
 }
