@@ -33,7 +33,8 @@ struct pqb_journal_record pqb_decision_record(const struct pqb_decision *d,
 
 // ---------------------------------------------------------------------------------- results
 
-static void fill_user(const struct pqb_ledger_user *u, struct pqb_user_state *out)
+static void fill_user(const struct pqb_ledger *l, const struct pqb_ledger_user *u,
+                      struct pqb_user_state *out)
 {
     *out = (struct pqb_user_state){
         .uid = u->uid,
@@ -45,6 +46,7 @@ static void fill_user(const struct pqb_ledger_user *u, struct pqb_user_state *ou
         .count = u->core.settled.count,
         .bytes = u->core.settled.bytes,
         .generation_first = PQB_ISEQ_MAKE(u->core.generation, 1),
+        .as_of = l->counters.next_gseq - 1,
     };
 }
 
@@ -82,7 +84,7 @@ static void fill_device(const struct pqb_ledger *l, const struct pqb_ledger_devi
 static void fill(const struct pqb_decision *d)
 {
     if (d->user != NULL)
-        fill_user(d->user, &d->r->user_state);
+        fill_user(d->l, d->user, &d->r->user_state);
     if (d->device != NULL)
         fill_device(d->l, d->device, &d->r->device_state);
 }
@@ -402,7 +404,7 @@ static int decide_user(struct pqb_decision *d)
 
     if (d->user == NULL)
         return pqb_decision_finish(d, PQB_RESULT_UNKNOWN, 0);
-    fill_user(d->user, &r->user_state);
+    fill_user(d->l, d->user, &r->user_state);
     pqb_decision_finish(d, PQB_RESULT_DONE, 0);
     if (d->user->device_count == 0)
         return PQB_OK;

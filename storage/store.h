@@ -145,6 +145,7 @@ struct pqb_user_state {
     uint64_t delivered;        // highest iseq that any device has acknowledged
     uint64_t count, bytes;     // retained messages
     uint64_t generation_first; // first iseq of the current generation
+    uint64_t as_of;            // covers the journal up to this gseq, and nothing above it
 };
 
 #define PQB_USER_DEVICES_MAX 32

@@ -249,9 +249,11 @@ int pqb_view_user(struct pqb_view *v, uint64_t uid, struct pqb_user_state *out)
             .uhash = row.uhash,
             .head = row.head,
             .tail = row.settled.tail,
+            .floor = row.settled.floor,
             .delivered = row.delivered,
             .count = row.settled.count,
             .bytes = row.settled.bytes,
+            .as_of = row.as_of,
         };
     return err;
 }

@@ -140,6 +140,7 @@ static void handle_completions(struct pqb_engine *e, pqb_tstamp now)
 
     while ((node = pqb_list_pop_front(&e->completions)))
         pqb_engine_on_completion(e, PQB_CONTAINER_OF(node, struct pqb_request, link), now);
+    pqb_user_table_release_kept(&e->users);
 }
 
 // Whoever it was that could not be served: it is rare enough to ask everybody.
@@ -166,8 +167,11 @@ int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now)
     if (e->must_retry)
         try_again(e);
     e->hints_left = PQB_HINTS_PER_TURN;
-    err = pqb_tail_journal(e, now);
+    err = pqb_tail_expect_logins(e, now);
+    if (err == PQB_OK)
+        err = pqb_tail_journal(e, now);
     if (err != PQB_OK) {
+        pqb_user_table_release_kept(&e->users);
         pqb_engine_close_view(e);
         return err;
     }

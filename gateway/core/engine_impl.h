@@ -197,6 +197,9 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
 PQB_MUST_USE int pqb_engine_open_view(struct pqb_engine *e);
 void pqb_engine_close_view(struct pqb_engine *e);
 PQB_MUST_USE int pqb_tail_journal(struct pqb_engine *e, pqb_tstamp now);
+// Before it: makes known whom the completed logins are of. Until they are handled.
+PQB_MUST_USE int pqb_tail_expect_logins(struct pqb_engine *e, pqb_tstamp now);
+void pqb_tail_cover(struct pqb_user *u, const struct pqb_user_state *state); // at least this far
 
 // delivery.c: composing datagrams to a session.
 bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pqb_transmit *out,

@@ -336,15 +336,7 @@ static void refuse(struct pqb_engine *e, struct pqb_half_open *h, enum pqb_count
     pqb_half_open_table_remove(&e->half_open, h);
 }
 
-static void update_user(struct pqb_user *u, const struct pqb_user_state *state)
-{
-    u->head = PQB_MAX(u->head, state->head);
-    u->tail = PQB_MAX(u->tail, state->tail);
-    u->floor = PQB_MAX(u->floor, state->floor);
-    u->delivered = PQB_MAX(u->delivered, state->delivered);
-}
-
-// The user's entry, named and up to date; NULL: no memory.
+// The user's entry, named and up to date: the tail has made it so. NULL: no memory.
 static struct pqb_user *make_user(struct pqb_engine *e, const struct pqb_half_open *h,
                                   const struct pqb_user_state *state)
 {
@@ -356,7 +348,7 @@ static struct pqb_user *make_user(struct pqb_engine *e, const struct pqb_half_op
         pqb_user_table_release(&e->users, u);
         return NULL;
     }
-    update_user(u, state);
+    pqb_tail_cover(u, state);
     return u;
 }
 
@@ -501,7 +493,7 @@ void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r, pq
         return;
     }
     s->is_rolling_back = false;
-    update_user(s->user, &r->user_state);
+    pqb_tail_cover(s->user, &r->user_state);
     // The client is where it says; the jump to the new generation is told by a gap.
     if (s->rollback_cursor <= s->user->head && s->rollback_cursor > s->cursor) {
         s->cursor = s->queued_upto = s->rollback_cursor;

@@ -17,6 +17,14 @@ void pqb_engine_close_view(struct pqb_engine *e)
     e->is_view_open = false;
 }
 
+void pqb_tail_cover(struct pqb_user *u, const struct pqb_user_state *state)
+{
+    u->head = PQB_MAX(u->head, state->head);
+    u->tail = PQB_MAX(u->tail, state->tail);
+    u->floor = PQB_MAX(u->floor, state->floor);
+    u->delivered = PQB_MAX(u->delivered, state->delivered);
+}
+
 static int on_message(struct pqb_engine *e, const struct pqb_record *r)
 {
     struct pqb_user *u = pqb_user_table_make(&e->users, r->uid, r->uhash);
@@ -66,7 +74,7 @@ static int on_record(struct pqb_engine *e, const struct pqb_record *r, pqb_tstam
         return on_message(e, r);
     u = pqb_user_table_get(&e->users, r->uid);
     if (!u)
-        return PQB_OK; // a login will bring the state of then
+        return PQB_OK; // a login will bring the state of then, and read again what came after
     switch (r->type) {
     case PQB_RECORD_CURSOR:
         u->delivered = PQB_MAX(u->delivered, r->delivered);
@@ -118,10 +126,8 @@ static int catch_up(struct pqb_engine *e, struct pqb_user *u)
 
             s->has_news = s->allowed_upto != UINT64_MAX;
         }
-        u->head = row.head;
     }
-    u->tail = PQB_MAX(u->tail, row.tail);
-    u->delivered = PQB_MAX(u->delivered, row.delivered);
+    pqb_tail_cover(u, &row);
     touch_all(e, u);
     return PQB_OK;
 }
@@ -142,6 +148,55 @@ static int catch_up_all(struct pqb_engine *e)
     if (e->is_tail_current)
         pqb_count(e, PQB_COUNTER_TAIL_OVERTAKEN);
     return PQB_OK;
+}
+
+// Records from `gseq` to where the tail stands, for their users' state; messages are in the index.
+static int read_again(struct pqb_engine *e, uint64_t gseq, pqb_tstamp now)
+{
+    gseq = PQB_MAX(gseq, e->journal_first);
+    while (gseq < e->tail_gseq) {
+        struct pqb_record r;
+        int err = pqb_view_tail(e->view, &gseq, &r);
+
+        if (err == PQB_ERR_NOT_FOUND)
+            break;
+        if (err == PQB_OK && (r.type == PQB_RECORD_EXPIRE || r.type == PQB_RECORD_GENERATION ||
+                              r.type == PQB_RECORD_CURSOR))
+            err = on_record(e, &r, now);
+        if (err != PQB_OK)
+            return err;
+    }
+    return PQB_OK;
+}
+
+// A login's completion tells the user's state as of its decision. What was decided after it has
+// been committed too by the time of this view: the tail must find the user, or what expired in
+// between would pass for damage. Most often all of that is still ahead of the tail; where the
+// records came to light a turn before the completion, they are read again.
+int pqb_tail_expect_logins(struct pqb_engine *e, pqb_tstamp now)
+{
+    uint64_t from = UINT64_MAX;
+
+    PQB_LIST_FOREACH (it, &e->completions) {
+        const struct pqb_request *r = PQB_CONTAINER_OF(it, struct pqb_request, link);
+        const struct pqb_user_state *state = &r->user_state;
+        struct pqb_user *u;
+        int err = PQB_OK;
+
+        if (r->op != PQB_OP_LOGIN || r->result != PQB_RESULT_DONE)
+            continue;
+        u = pqb_user_table_make(&e->users, state->uid, state->uhash);
+        if (!u)
+            return PQB_ERR_NOMEM;
+        pqb_user_table_keep(&e->users, u);
+        pqb_tail_cover(u, state);
+        if (state->as_of + 1 < e->journal_first)
+            err = catch_up(e, u);
+        if (err != PQB_OK)
+            return err;
+        from = PQB_MIN(from, state->as_of + 1);
+    }
+    return from < e->tail_gseq ? read_again(e, from, now) : PQB_OK;
 }
 
 int pqb_tail_journal(struct pqb_engine *e, pqb_tstamp now)

@@ -26,6 +26,7 @@ int pqb_user_table_init(struct pqb_user_table *t, const uint8_t key[PQB_SIPHASH_
     *t = (struct pqb_user_table){.entries = 0};
     memcpy(t->key, key, sizeof(t->key));
     pqb_list_init(&t->indexed);
+    pqb_list_init(&t->kept);
     err = pqb_htable_init(&t->by_uid);
     if (err != PQB_OK)
         return err;
@@ -51,6 +52,7 @@ static void index_clear(struct pqb_user_table *t, struct pqb_user *u)
 static void destroy(struct pqb_user_table *t, struct pqb_user *u)
 {
     index_clear(t, u);
+    pqb_list_unlink(&u->kept);
     pqb_htable_remove(&t->by_uid, &u->by_uid);
     if (u->name) {
         pqb_htable_remove(&t->by_name, &u->by_name);
@@ -107,6 +109,7 @@ struct pqb_user *pqb_user_table_make(struct pqb_user_table *t, uint64_t uid, uin
     u->uhash = uhash;
     pqb_list_init(&u->indexed);
     pqb_list_init(&u->sessions);
+    pqb_list_init(&u->kept);
     pqb_htable_insert(&t->by_uid, &u->by_uid, uid_hash(uid));
     t->bytes += sizeof(*u);
     return u;
@@ -129,8 +132,22 @@ int pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char
 
 void pqb_user_table_release(struct pqb_user_table *t, struct pqb_user *u)
 {
-    if (u->session_count == 0 && u->index_count == 0)
+    if (u->session_count == 0 && u->index_count == 0 && pqb_list_is_empty(&u->kept))
         destroy(t, u);
+}
+
+void pqb_user_table_keep(struct pqb_user_table *t, struct pqb_user *u)
+{
+    if (pqb_list_is_empty(&u->kept))
+        pqb_list_push_back(&t->kept, &u->kept);
+}
+
+void pqb_user_table_release_kept(struct pqb_user_table *t)
+{
+    struct pqb_list *node;
+
+    while ((node = pqb_list_pop_front(&t->kept)))
+        pqb_user_table_release(t, PQB_CONTAINER_OF(node, struct pqb_user, kept));
 }
 
 // Makes room for one more entry at the end: by moving down, or by growing.

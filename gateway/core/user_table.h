@@ -24,6 +24,7 @@ struct pqb_user {
     struct pqb_hnode by_name; // linked while `name` is set
     struct pqb_list indexed;  // linked while the index has entries
     struct pqb_list sessions; // pqb_session.of_user
+    struct pqb_list kept;     // linked while the entry stays without sessions or index
     uint64_t uid;
     uint64_t head;      // highest iseq that is committed
     uint64_t tail;      // positions below it hold nothing any more; 0: not known
@@ -40,6 +41,7 @@ struct pqb_user {
 struct pqb_user_table {
     struct pqb_htable by_uid, by_name;
     struct pqb_list indexed; // round robin of the sweep
+    struct pqb_list kept;
     size_t indexed_count;
     size_t sweep_left; // users that the current sweep has still to visit
     uint64_t swept_first;
@@ -63,8 +65,12 @@ struct pqb_user *pqb_user_table_make(struct pqb_user_table *t, uint64_t uid, uin
 PQB_MUST_USE int pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char *name,
                                      size_t len);
 
-// Frees the user if it has neither sessions nor index entries.
+// Frees the user if it has neither sessions nor index entries and is not kept.
 void pqb_user_table_release(struct pqb_user_table *t, struct pqb_user *u);
+
+// Keeps the user, whatever it has, until pqb_user_table_release_kept. Twice is once.
+void pqb_user_table_keep(struct pqb_user_table *t, struct pqb_user *u);
+void pqb_user_table_release_kept(struct pqb_user_table *t);
 
 // Appends a message; both numbers only grow. PQB_OK or PQB_ERR_NOMEM.
 PQB_MUST_USE int pqb_user_table_index(struct pqb_user_table *t, struct pqb_user *u, uint64_t iseq,

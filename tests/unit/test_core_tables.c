@@ -347,6 +347,28 @@ static void a_user_is_found_by_name_once_it_has_one(void **state)
     pqb_user_table_fini(&t);
 }
 
+static void a_kept_user_stays_until_the_kept_are_released(void **state)
+{
+    struct pqb_user_table t;
+    struct pqb_user *kept, *used;
+
+    (void)state;
+    assert_int_equal(pqb_user_table_init(&t, key), PQB_OK);
+    kept = pqb_user_table_make(&t, 7, 1);
+    used = pqb_user_table_make(&t, 8, 1);
+    assert_int_equal(pqb_user_table_index(&t, used, 1, 1), PQB_OK);
+    pqb_user_table_keep(&t, kept);
+    pqb_user_table_keep(&t, kept);
+    pqb_user_table_keep(&t, used);
+    pqb_user_table_release(&t, kept);
+    assert_ptr_equal(pqb_user_table_get(&t, 7), kept);
+    pqb_user_table_release_kept(&t);
+    assert_null(pqb_user_table_get(&t, 7));
+    assert_ptr_equal(pqb_user_table_get(&t, 8), used);
+    pqb_user_table_keep(&t, used);
+    pqb_user_table_fini(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +385,7 @@ int main(void)
         cmocka_unit_test(half_open_logins_are_found_held_bounded_and_expire),
         cmocka_unit_test(the_index_agrees_with_a_naive_list),
         cmocka_unit_test(a_user_is_found_by_name_once_it_has_one),
+        cmocka_unit_test(a_kept_user_stays_until_the_kept_are_released),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -377,6 +377,71 @@ static void what_expires_while_it_is_pushed_turns_into_a_gap(void **state)
     assert_int_equal(f.gap_n.reason, PQB_GAP_EXPIRED);
 }
 
+// Two messages wait for bob, who has no entry on his shard. His login is with the writer when they
+// grow too old, and no shard has its turn until they have.
+static struct peer expire_after_the_login(struct gate *g)
+{
+    struct pqb_store_stats stats = {0};
+
+    g->store.config.retention_ms = 2000;
+    gate_open(g);
+    struct peer a = peer_ready(g, "alice", "phone", 1);
+    struct peer b = peer_ready(g, "bob", "phone", 2);
+    peer_ack_all(&b);
+    peer_send_one(&b, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
+    peer_send_many(&a, 1, 2, "bob");
+    fixture_checkpoint(&g->store);
+    gate_settle(g);
+    struct peer again = peer_make(g, "bob", "phone", 3);
+    again.cursor = b.cursor;
+    peer_send_init(&again, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&again));
+    gate_clear(g);
+    peer_send_one(&again, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 1}});
+    g->store.now += 3 * SEC;
+    while (stats.expired == 0) {
+        fixture_step(&g->store);
+        pqb_store_get_stats(g->store.s, &stats);
+    }
+    assert_int_equal(stats.expired, 2);
+    g->is_store_stopped = true;
+    return again;
+}
+
+static void assert_told_as_expired(const struct gate *g, const struct peer *p)
+{
+    struct pqb_frame f;
+
+    assert_int_equal(peer_got_count(p, PQB_FRAME_PONG), 1);
+    assert_true(peer_got(p, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.from, p->cursor + 1);
+    assert_int_equal(f.gap_n.to, p->cursor + 2);
+    assert_int_equal(f.gap_n.reason, PQB_GAP_EXPIRED);
+    assert_int_equal(gate_count(g, PQB_COUNTER_PUSH_DAMAGED), 0);
+}
+
+static void what_expires_right_after_a_login_is_told_as_expired(void **state)
+{
+    struct gate *g = *state;
+    const struct peer b = expire_after_the_login(g);
+
+    gate_turn(g);
+    assert_told_as_expired(g, &b);
+    assert_int_equal(gate_count(g, PQB_COUNTER_TAIL_OVERTAKEN), 0);
+}
+
+static void also_when_a_checkpoint_has_dropped_the_record_of_it(void **state)
+{
+    struct gate *g = *state;
+    const struct peer b = expire_after_the_login(g);
+
+    fixture_settle(&g->store); // the checkpoint goes on to its end
+    gate_turn(g);
+    assert_told_as_expired(g, &b);
+    assert_true(gate_count(g, PQB_COUNTER_TAIL_OVERTAKEN) > 0);
+}
+
 static void two_devices_of_a_user_see_one_order(void **state)
 {
     struct gate *g = *state;
@@ -601,6 +666,8 @@ int main(void)
         CASE(what_expired_before_a_new_generation_is_told_as_expired),
         CASE(what_was_too_many_is_passed_by_a_gap_and_the_newest_follow),
         CASE(what_expires_while_it_is_pushed_turns_into_a_gap),
+        CASE(what_expires_right_after_a_login_is_told_as_expired),
+        CASE(also_when_a_checkpoint_has_dropped_the_record_of_it),
         CASE(two_devices_of_a_user_see_one_order),
         CASE(an_unacknowledged_message_is_sent_again),
         CASE(giving_up_closes_the_session_and_keeps_the_message),

@@ -237,11 +237,56 @@ static void an_engine_is_made_or_not_but_never_half(void **state)
     gate_fini(&gate);
 }
 
+// ben's login and what expired right after it are tailed in a turn that then fails: the next one
+// handles the login, and the records are behind the tail by then.
+static void what_expired_before_a_turn_failed_is_told_as_expired(void **state)
+{
+    struct pqb_store_stats stats = {0};
+    struct peer ann, ben;
+    struct pqb_frame f;
+
+    (void)state;
+    gate_init(&gate, 1);
+    gate.store.config.retention_ms = 2000;
+    gate_open_with_two(&gate, &ann, &ben);
+    peer_send_one(&ben, (struct pqb_frame){.type = PQB_FRAME_LOGOUT});
+    peer_send_many(&ann, 1, 2, ben.user);
+    fixture_checkpoint(&gate.store);
+    gate_settle(&gate); // ben has no entry in the engine any more
+    ben.init_id++;
+    peer_send_init(&ben, NULL);
+    gate_settle(&gate);
+    assert_true(peer_take_resp(&ben));
+    gate_clear(&gate);
+    peer_send_one(&ben, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 1}});
+    gate.store.now += 3 * PQB_NS_PER_SEC;
+    while (stats.expired == 0) {
+        fixture_step(&gate.store);
+        pqb_store_get_stats(gate.store.s, &stats);
+    }
+    ann.low = 3;
+    peer_msg(&ann, 3, 0, "carol", "hello");
+    fixture_step(&gate.store); // ends before the journal is dropped
+    gate.may_fail = true;
+    faults_arm(FAULT_MEMORY, 2, ENOMEM); // carol's entry, which comes after ben's
+    gate_turn(&gate);
+    assert_true(faults_disarm());
+    assert_int_equal(peer_datagrams(&ben), 0);
+    gate_turn(&gate);
+    assert_int_equal(peer_got_count(&ben, PQB_FRAME_PONG), 1);
+    assert_true(peer_got(&ben, PQB_FRAME_GAP_N, 0, &f));
+    assert_int_equal(f.gap_n.reason, PQB_GAP_EXPIRED);
+    assert_int_equal(gate_count(&gate, PQB_COUNTER_PUSH_DAMAGED), 0);
+    assert_int_equal(gate_count(&gate, PQB_COUNTER_TAIL_OVERTAKEN), 0);
+    gate_fini(&gate);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_teardown(name, tell_where)
     const struct CMUnitTest tests[] = {
         CASE(an_engine_is_made_or_not_but_never_half),
+        CASE(what_expired_before_a_turn_failed_is_told_as_expired),
         CASE(an_engine_lives_with_any_allocation_that_fails),
         CASE(an_engine_lives_with_any_table_call_that_fails),
     };
