@@ -26,23 +26,6 @@ static pqb_wall_ms wall_at(const struct sim_gateway *g, pqb_tstamp now)
     return (pqb_wall_ms)((int64_t)(WALL_AT_ZERO + now / PQB_NS_PER_MS) + g->wall_shift_ms);
 }
 
-// The store's clock goes on with monotonic time; only a start may set it, and only to a wall clock
-// that is at most a day ahead.
-static void check_clock(struct sim_gateway *g, bool is_start)
-{
-    const pqb_wall_ms clock = sim_journal_clock(g->store);
-    const pqb_wall_ms passed = g->clock_ms + (g->now - g->clock_at) / PQB_NS_PER_MS + 1;
-    const pqb_wall_ms believed = is_start ? PQB_MIN(g->start_wall, passed + DAY_MS) : 0;
-
-    if (g->clock_ms != 0 && clock > PQB_MAX(passed, believed))
-        sim_oracle_fail(g->oracle, "P5 the store's clock jumps by %.3f s",
-                        (double)(clock - passed) / 1000);
-    g->clock_ms = clock;
-    g->start_wall = 0;
-    g->clock_at = g->now;
-    g->oracle->clock_ms = clock;
-}
-
 // A commit takes up to this.
 static pqb_duration commit_ns_max(const struct sim_gateway *g)
 {
@@ -59,6 +42,26 @@ static pqb_duration async_window(const struct sim_gateway *g)
     const bool was_slow = g->now < g->disk_slow_until + 2 * slow;
 
     return ASYNC_DELAY_NS + 2 * PQB_MAX(commit_ns_max(g), was_slow ? slow : 0);
+}
+
+// The store's clock goes on with monotonic time; only a start may set it, and only to a wall clock
+// that is at most a day ahead.
+static void check_clock(struct sim_gateway *g, bool is_start)
+{
+    const pqb_wall_ms clock = sim_journal_clock(g->store);
+    const pqb_wall_ms passed = g->clock_ms + (g->now - g->clock_at) / PQB_NS_PER_MS + 1;
+    const pqb_wall_ms believed = is_start ? PQB_MIN(g->start_wall, passed + DAY_MS) : 0;
+
+    if (g->clock_ms != 0 && clock > PQB_MAX(passed, believed))
+        sim_oracle_fail(g->oracle, "P5 the store's clock jumps by %.3f s",
+                        (double)(clock - passed) / 1000);
+    g->clock_ms = clock;
+    g->start_wall = 0;
+    g->clock_at = g->now;
+    g->oracle->clock_ms = clock;
+    // Age counts from the decision; async leaves a batch open for others to join.
+    g->oracle->decided_ms =
+        g->plan->async > 0 ? (async_window(g) + PQB_NS_PER_MS - 1) / PQB_NS_PER_MS : 0;
 }
 
 static bool chance(struct sim_gateway *g, double share)

@@ -25,7 +25,7 @@ void sim_history_on_stored(struct sim_oracle *o, uint64_t gseq, uint64_t iseq, c
                         m->stored_iseq, iseq);
     m->stored_iseq = iseq;
     m->stored_gseq = gseq;
-    m->clock_ms = o->clock_ms;
+    m->clock_ms = o->clock_ms - PQB_MIN(o->clock_ms, o->decided_ms);
 }
 
 // Something told this soon after a death may come from before it.

@@ -46,7 +46,7 @@ struct sim_message {
 
     // What the store's journal says of it (sim_history.h).
     uint64_t stored_iseq, stored_gseq; // 0: nowhere
-    uint64_t clock_ms;                 // the store's clock at most, then
+    uint64_t clock_ms;                 // the store's clock at least, when it was decided
     pqb_tstamp told_at;                // an application first heard that it was accepted
     bool may_be_lost, is_told_lost, has_expired;
 };
@@ -108,6 +108,7 @@ struct sim_oracle {
     bool is_weak;     // a volume was set back without a mark: only what comes later is promised
     struct sim_retention retention;
     uint64_t clock_ms;      // of the store
+    uint64_t decided_ms;    // what is committed by now was decided at most so long ago
     pqb_duration late_ns;   // a datagram arrives at most so long after it was sent
     pqb_tstamp loss_at;     // last death or restore
     pqb_tstamp accepted_at; // the last that was told

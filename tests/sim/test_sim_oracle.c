@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/wire/frame.h"
+#include "tests/sim/sim_history.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/sim/sim_plan.h"
 
@@ -248,6 +249,28 @@ static void a_gap_for_no_reason_breaks_p5(void **state)
     expect(&s, "P5");
 }
 
+static void age_counts_from_the_decision_not_from_the_commit(void **state)
+{
+    struct stage s;
+    uint8_t body[LEN];
+    uint32_t message;
+
+    (void)state;
+    set(&s);
+    s.o.is_watching = true;
+    s.o.retention.age_ms = 5000;
+    message = send_to_1(&s, 1);
+    sim_oracle_body(message, body, LEN);
+    s.o.clock_ms = 10000;
+    s.o.decided_ms = 100; // a batch of async was open for so long
+    sim_history_on_stored(&s.o, 1, 101, body, LEN);
+    s.o.clock_ms = 14899;
+    assert_false(sim_history_on_expired(&s.o, 1, 101, 101));
+    s.o.clock_ms = 14900;
+    assert_true(sim_history_on_expired(&s.o, 1, 101, 101));
+    sim_oracle_fini(&s.o);
+}
+
 static void a_changed_body_breaks_p1(void **state)
 {
     struct stage s;
@@ -350,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_refused_message_that_arrives_breaks_p4),
         cmocka_unit_test(a_message_without_an_answer_breaks_p5),
         cmocka_unit_test(a_gap_for_no_reason_breaks_p5),
+        cmocka_unit_test(age_counts_from_the_decision_not_from_the_commit),
         cmocka_unit_test(a_changed_body_breaks_p1),
         cmocka_unit_test(a_plan_comes_from_its_seed_alone_and_can_be_changed),
         cmocka_unit_test(every_plan_is_within_what_the_world_can_hold),
