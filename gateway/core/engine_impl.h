@@ -116,7 +116,7 @@ void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
                         const struct pqb_frame_msg_r *m, pqb_tstamp now);
 void pqb_submit_on_completed(struct pqb_engine *e, struct pqb_request *r,
                              pqb_tstamp now); // takes r
-bool pqb_submit_may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t seq);
+bool pqb_submit_may_begin_pieces(struct pqb_engine *e, struct pqb_session *s, uint64_t seq);
 // The messages first..last are consumed, or below low: what waited for one of them goes on.
 void pqb_submit_release_holds(struct pqb_engine *e, struct pqb_session *s, uint64_t first,
                               uint64_t last);

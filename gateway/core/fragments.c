@@ -278,7 +278,7 @@ void pqb_fragments_on_piece(struct pqb_engine *e, struct pqb_session *s,
         return;
     }
     // What would be refused whole is refused at its first piece.
-    if (!pqb_submit_may_begin(e, s, piece->seq) || !pqb_session_frag_make(e, s))
+    if (!pqb_submit_may_begin_pieces(e, s, piece->seq) || !pqb_session_frag_make(e, s))
         return;
     switch (take_piece(e, s, piece, &whole, now)) {
     case PQB_FRAG_HELD:

@@ -41,8 +41,8 @@ static void forget(struct pqb_engine *e, const struct pqb_request *r)
 
 // ------------------------------------------------------------------------------------ checks
 
-// The checks that need no body; a refusal is answered. The first fragment passes through here too.
-bool pqb_submit_may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t seq)
+// The checks that need no body; a refusal is answered.
+static bool may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t seq, uint64_t window)
 {
     if (s->epoch == 0) {
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, seq, PQB_NACK_EPOCH, 0);
@@ -52,11 +52,18 @@ bool pqb_submit_may_begin(struct pqb_engine *e, struct pqb_session *s, uint64_t 
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, seq, PQB_NACK_CONFLICT, 0);
         return false;
     }
-    if (seq - s->low >= PQB_SEQ_WINDOW) {
+    if (seq - s->low >= window) {
         pqb_session_nack(e, s, PQB_FRAME_MSG_R, seq, PQB_NACK_WINDOW, retry_ms(e, 100));
         return false;
     }
     return true;
+}
+
+// A piece tells no low, and the low that is known may be a whole window behind the client's: all of
+// it sent at once, accepted since, and now a large message. The whole is looked at again.
+bool pqb_submit_may_begin_pieces(struct pqb_engine *e, struct pqb_session *s, uint64_t seq)
+{
+    return may_begin(e, s, seq, 2 * PQB_SEQ_WINDOW);
 }
 
 static void raise_low(struct pqb_engine *e, struct pqb_session *s, uint64_t low)
@@ -173,7 +180,7 @@ void pqb_submit_message(struct pqb_engine *e, struct pqb_session *s,
         return;
     }
     raise_low(e, s, m->low);
-    if (!pqb_submit_may_begin(e, s, m->seq))
+    if (!may_begin(e, s, m->seq, PQB_SEQ_WINDOW))
         return;
     key.hash = message_hash(m);
     if (is_in_flight(e, s, &key) || !is_rate_free(e, s, m->seq, now))

@@ -106,6 +106,35 @@ static void receive_large(struct peer *b, size_t len)
     pqb_frag_in_fini(&in);
 }
 
+// A whole window goes at once and is accepted; what comes next is large, and its pieces tell no
+// low.
+static void a_large_message_may_follow_a_whole_window(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+    struct peer a, b;
+
+    gate_open_with_two(g, &a, &b);
+    for (uint64_t seq = 1; seq <= PQB_SEQ_WINDOW; seq++) {
+        peer_msg(&a, seq, 0, "bob", "x"); // low stays 1
+        if (seq % 32 == 0)
+            gate_settle(g);
+    }
+    assert_int_equal(gate_count(g, PQB_COUNTER_MSG_ACCEPTED), PQB_SEQ_WINDOW);
+    fill_large(5000);
+    a.low = PQB_SEQ_WINDOW + 1;
+    gate_clear(g);
+    send_pieces(&a, 1, 2 * PQB_SEQ_WINDOW, 5000, every);
+    gate_settle(g);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_NACK), 0);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_MSG_A), 1);
+    a.low = 1; // known by now: what no honest client sends
+    send_pieces(&a, 2, 3 * PQB_SEQ_WINDOW + 1, 5000, every);
+    gate_settle(g);
+    assert_true(peer_got(&a, PQB_FRAME_NACK, 0, &f));
+    assert_int_equal(f.nack.reason, PQB_NACK_WINDOW);
+}
+
 static void a_large_body_travels_in_pieces_both_ways(void **state)
 {
     struct gate *g = *state;
@@ -173,7 +202,7 @@ static void the_first_piece_passes_the_seq_check(void **state)
     gate_open(g);
     struct peer a = peer_ready(g, "alice", "phone", 1);
     fill_large(5000);
-    send_pieces(&a, 7, 1 + PQB_SEQ_WINDOW, 5000, odd);
+    send_pieces(&a, 7, 1 + 2 * PQB_SEQ_WINDOW, 5000, odd);
     gate_settle(g);
     assert_true(peer_got(&a, PQB_FRAME_NACK, 0, &f));
     assert_int_equal(f.nack.reason, PQB_NACK_WINDOW);
@@ -377,6 +406,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_large_body_travels_in_pieces_both_ways),
+        CASE(a_large_message_may_follow_a_whole_window),
         CASE(pieces_of_a_message_that_was_refused_for_now_are_collected_again),
         CASE(a_reassembly_that_stalls_is_discarded_and_told),
         CASE(the_first_piece_passes_the_seq_check),
