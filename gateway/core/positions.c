@@ -96,8 +96,12 @@ void pqb_position_next(struct pqb_engine *e, const struct pqb_user *u, uint64_t 
         nearest = PQB_MIN(nearest, entry->iseq);
     if (in_inbox > at)
         nearest = PQB_MIN(nearest, in_inbox);
-    // What expires is the lowest, below `tail`: a hole above it is a record that did not check.
-    set_gap(out, at, nearest - 1, u->tail != 0 ? PQB_GAP_DAMAGED : PQB_GAP_EXPIRED);
+    // What expires is the lowest, below `tail`: a hole above it is a record that did not check. But
+    // what a device has taken may be gone, and this session be an older one's of that device.
+    if (at <= u->delivered)
+        set_gap(out, at, PQB_MIN(nearest - 1, u->delivered), PQB_GAP_EXPIRED);
+    else
+        set_gap(out, at, nearest - 1, u->tail != 0 ? PQB_GAP_DAMAGED : PQB_GAP_EXPIRED);
     if (out->reason == PQB_GAP_DAMAGED)
         pqb_count(e, PQB_COUNTER_PUSH_DAMAGED);
 }
