@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -120,6 +121,8 @@ static uint64_t time_to_refuse(struct pqb_unpacker *u, const struct body *b)
 
 static void hostile_bodies_are_refused_at_once_and_cost_no_memory(void **state)
 {
+    // No unit test depends on time; the full dose, which is run by hand, does.
+    const bool is_timed = getenv("PQB_LONG") != NULL;
     struct pqb_unpacker *u = NULL;
     size_t most = 0;
     uint64_t slowest = 0;
@@ -135,7 +138,7 @@ static void hostile_bodies_are_refused_at_once_and_cost_no_memory(void **state)
 
         if (asked > ALLOWED)
             fail_msg("%s: %zu bytes of memory", bodies[i].what, asked);
-        if (ns > HOSTILE_NS_MAX)
+        if (is_timed && ns > HOSTILE_NS_MAX)
             fail_msg("%s: refused after %llu ns", bodies[i].what, (unsigned long long)ns);
         most = PQB_MAX(most, asked);
         slowest = PQB_MAX(slowest, ns);
