@@ -229,7 +229,8 @@ static int draw_consequences(struct replay *p)
     if (is_restored) {
         c->next_epoch += EPOCH_JUMP;
         c->next_uid += UID_JUMP;
-        end_epochs(s);
+        if (!PQB_MUTANT(EPOCHS_SURVIVE))
+            end_epochs(s);
         pqb_txn_del(&s->txn, s->env.meta, pqb_meta_restored_key, strlen(pqb_meta_restored_key));
     }
     if (p->bad_new > 0) { // each may have given out one of each
@@ -237,7 +238,8 @@ static int draw_consequences(struct replay *p)
         c->next_uid += PQB_MIN(p->bad_new, UID_JUMP);
         s->state.quarantined_upto = p->bad_last;
     }
-    if (is_restored || p->bad_new > 0 || s->state.open_mode == PQB_OPEN_ASYNC)
+    if ((is_restored && !PQB_MUTANT(GENERATION_STAYS)) || p->bad_new > 0 ||
+        s->state.open_mode == PQB_OPEN_ASYNC)
         begin_generation(s, is_restored ? GENERATION_JUMP : 0);
     return PQB_OK;
 }
@@ -250,7 +252,7 @@ static void set_clock(struct pqb_store *s, pqb_wall_ms at_max)
 
     s->clock_base = s->now;
     s->clock_origin = last;
-    if (s->wall > last && s->wall - last <= PQB_CLOCK_JUMP_MS)
+    if (s->wall > last && (s->wall - last <= PQB_CLOCK_JUMP_MS || PQB_MUTANT(CLOCK_IS_BELIEVED)))
         s->clock_origin = s->wall;
     s->counters.is_clock_doubted = s->wall > last && s->wall - last > PQB_CLOCK_JUMP_MS;
 }

@@ -1,3 +1,4 @@
+#include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
 int pqb_engine_open_view(struct pqb_engine *e)
@@ -80,6 +81,8 @@ static int on_record(struct pqb_engine *e, const struct pqb_record *r, pqb_tstam
         u->delivered = PQB_MAX(u->delivered, r->delivered);
         break;
     case PQB_RECORD_EXPIRE:
+        if (PQB_MUTANT(EXPIRY_IS_SILENT))
+            break;
         u->tail = PQB_MAX(u->tail, r->iseq + 1);
         u->floor = PQB_MAX(u->floor, r->iseq);
         touch_all(e, u);
