@@ -304,8 +304,8 @@ static void spoil(struct inject *in, struct pqb_frame_frag *f, uint8_t *bytes)
     case 6: // the same place, with other bytes
         pqb_rng_fill(&in->rng, bytes, PQB_FRAG_LEN);
         break;
-    case 7: // outside the window
-        f->seq += PQB_SEQ_WINDOW;
+    case 7: // outside the window of pieces
+        f->seq += 2 * PQB_SEQ_WINDOW;
         break;
     case 8:
         f->id = (uint32_t)pqb_rng_next(&in->rng);
