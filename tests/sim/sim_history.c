@@ -97,6 +97,8 @@ static void forget_messages(struct sim_oracle *o, uint64_t gseq_end)
     for (size_t i = 0; i < o->messages_count; i++) {
         struct sim_message *m = &o->messages[i];
 
+        // Answered ahead (async) and committed by an orderly end, after which nobody has read.
+        m->may_be_lost |= m->is_accepted && m->stored_iseq == 0;
         if (m->stored_iseq == 0 || m->stored_gseq < gseq_end)
             continue;
         m->stored_iseq = m->stored_gseq = 0;
@@ -173,8 +175,8 @@ bool sim_history_may_have_expired(const struct sim_oracle *o, const struct sim_m
 
         if (other->to_user != m->to_user || other->stored_iseq < m->stored_iseq)
             continue;
-        messages++;
-        bytes += other->len;
+        messages += other->is_copied ? 2 : 1; // a copy of its queue may have sent it as another
+        bytes += other->is_copied ? 2 * other->len : other->len;
     }
     return (r->messages && messages > r->messages) || (r->bytes && bytes > r->bytes);
 }
@@ -200,6 +202,7 @@ bool sim_history_on_expired(struct sim_oracle *o, uint32_t device, uint64_t from
 {
     struct sim_device *d = &o->devices[device];
     const struct sim_message *newest = NULL;
+    bool has_any = false;
 
     if (!o->is_watching)
         return false;
@@ -209,6 +212,9 @@ bool sim_history_on_expired(struct sim_oracle *o, uint32_t device, uint64_t from
         if (m->to_user != d->user || m->stored_iseq < from || m->stored_iseq > to)
             continue;
         o->expired_told++;
+        has_any = true;
+        if (m->taken_by & UINT64_C(1) << device)
+            continue; // by the device before it was rolled back: gone for good
         if (!newest || m->stored_iseq > newest->stored_iseq)
             newest = m;
     }
@@ -218,7 +224,7 @@ bool sim_history_on_expired(struct sim_oracle *o, uint32_t device, uint64_t from
         PQB_ASSERT(d->expired);
     }
     d->expired[d->expired_count++] = (struct sim_span){from, to};
-    if (o->is_weak)
+    if (o->is_weak || (has_any && !newest))
         return true;
     if (!newest) // where a generation ended is not known: it may be told with what expired there
         return (o->retention.age_ms || o->retention.messages || o->retention.bytes) &&
