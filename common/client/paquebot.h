@@ -52,7 +52,7 @@ extern "C" {
 #define PQB_CLIENT_DATAGRAM_MAX 1200  // bytes of UDP payload, the most that is sent or understood
 #define PQB_CLIENT_USER_MAX     64    // bytes of a user's name, at least 1
 #define PQB_CLIENT_DEVICE_MAX   32    // bytes of a device's name, at least 1
-#define PQB_CLIENT_TOKEN_MAX    256   // bytes of a login token
+#define PQB_CLIENT_TOKEN_MAX    640   // bytes of a login token
 #define PQB_CLIENT_BODY_MAX     65536 // bytes of a message
 #define PQB_CLIENT_SEED_LEN     16
 #define PQB_CLIENT_NEVER        UINT64_MAX // deadline: nothing to do until something comes

@@ -16,7 +16,8 @@
 
 #define PQB_USER_MAX   64 // bytes of UTF-8, at least 1
 #define PQB_DEVICE_MAX 32 // bytes of UTF-8, at least 1
-#define PQB_TOKEN_MAX  256
+#define PQB_TOKEN_MAX  640
+#define PQB_KEY_LEN    32 // of X25519 and Ed25519 keys
 #define PQB_BODY_MAX   65536
 
 #define PQB_CID_LEN     8

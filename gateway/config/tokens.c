@@ -12,7 +12,7 @@
 
 #define USER_LEN_MAX   64 // as on the wire; tokens of longer names could never be used
 #define DEVICE_LEN_MAX 32
-#define TOKEN_LEN_MAX  256
+#define TOKEN_LEN_MAX  640
 
 struct word {
     const char *text; // into the owner's copy of the file
@@ -92,7 +92,7 @@ static int parse_line(struct pqb_tokens *t, const char *name, const char *at, co
         return wrong(error, name, line, "a line has three words: user device token");
     if (entry.user.len > USER_LEN_MAX || entry.device.len > DEVICE_LEN_MAX ||
         entry.token.len > TOKEN_LEN_MAX)
-        return wrong(error, name, line, "a user has at most 64 bytes, a device 32 and a token 256");
+        return wrong(error, name, line, "a user has at most 64 bytes, a device 32 and a token 640");
     if (append(t, &entry))
         return PQB_OK;
     (void)wrong(error, name, line, "out of memory");

@@ -20,6 +20,7 @@
 #include "common/base/rng.h"
 #include "common/base/time.h"
 #include "common/wire/limits.h"
+#include "gateway/core/grant.h"
 #include "storage/store.h"
 
 struct pqb_engine;
@@ -32,9 +33,8 @@ struct pqb_engine_env {
     // Hands `len` bytes to another shard's engine (its on_mail). false: its mailbox is full; what
     // the engine posts may be lost (hints, ephemerals, INITs) and the loss is counted.
     bool (*post)(void *ctx, uint32_t shard, const void *mail, size_t len);
-    // Does `token` let `device` of `user` in? Static token file, or anyone. Must not block.
-    bool (*may_login)(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
-                      const struct pqb_text *token);
+    // Do they let the device in? If so, on what ground. Must not block.
+    bool (*may_login)(void *ctx, const struct pqb_credentials *c, struct pqb_grant *out);
     // A line for the log (PQB_LOG_* level); the engine has limited its rate. NULL: silent.
     void (*log)(void *ctx, int level, const char *line);
     // Wall clock in ms, frozen for the turn; for message times only.

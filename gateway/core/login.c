@@ -177,6 +177,15 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
     send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
 }
 
+static bool is_let_in(struct pqb_engine *e, const struct pqb_init *init)
+{
+    const struct pqb_credentials c = {
+        .user = init->user, .device = init->device, .token = init->token};
+    struct pqb_grant grant;
+
+    return e->env.may_login(e->env.ctx, &c, &grant);
+}
+
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                        size_t len, bool is_mail, pqb_tstamp now)
 {
@@ -212,7 +221,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     }
     if (!is_cookie_passed(e, from, &init, now))
         return;
-    if (!e->env.may_login(e->env.ctx, &init.user, &init.device, &init.token)) {
+    if (!is_let_in(e, &init)) {
         pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
         return;
     }

@@ -69,14 +69,14 @@ static bool post(void *ctx, uint32_t shard, const void *data, size_t len)
     return false; // the engine counts it
 }
 
-static bool may_login(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
-                      const struct pqb_text *token)
+static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_grant *out)
 {
     const struct pqb_shard *s = ctx;
 
+    *out = (struct pqb_grant){.expires_ms = UINT64_MAX};
     return s->config.tokens == NULL ||
-           pqb_tokens_match(s->config.tokens, user->data, user->len, device->data, device->len,
-                            token->data, token->len);
+           pqb_tokens_match(s->config.tokens, c->user.data, c->user.len, c->device.data,
+                            c->device.len, c->token.data, c->token.len);
 }
 
 static void log_line(void *ctx, int level, const char *line)

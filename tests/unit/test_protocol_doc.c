@@ -214,6 +214,7 @@ static const struct number limits[] = {
     NUMBER(PQB_USER_MAX),
     NUMBER(PQB_DEVICE_MAX),
     NUMBER(PQB_TOKEN_MAX),
+    NUMBER(PQB_KEY_LEN),
     NUMBER(PQB_BODY_MAX),
     NUMBER(PQB_CID_LEN),
     NUMBER(PQB_COOKIE_LEN),

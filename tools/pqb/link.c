@@ -130,7 +130,7 @@ static int check_names(const struct link *l, const struct link_options *o)
         return complain(l, CLI_EXIT_USAGE, "--device is not a name",
                         "A device has 1 to 32 bytes of UTF-8 without control characters.");
     if (o->token != NULL && strlen(o->token) > PQB_TOKEN_MAX)
-        return complain(l, CLI_EXIT_USAGE, "--token is longer than 256 bytes", NULL);
+        return complain(l, CLI_EXIT_USAGE, "--token is longer than 640 bytes", NULL);
     return CLI_EXIT_DONE;
 }
 
