@@ -16,7 +16,8 @@ static_assert(PQB_CLIENT_DATAGRAM_MAX == PQB_DATAGRAM_MAX && PQB_CLIENT_BODY_MAX
                   PQB_CLIENT_USER_MAX == PQB_USER_MAX && PQB_CLIENT_DEVICE_MAX == PQB_DEVICE_MAX &&
                   PQB_CLIENT_TOKEN_MAX == PQB_TOKEN_MAX,
               "the public header repeats the wire's limits");
-static_assert(PQB_CLIENT_SEED_LEN == PQB_SIPHASH_KEY_LEN, "the seed is the generator's key");
+static_assert(PQB_CLIENT_SEED_LEN == PQB_SIPHASH_KEY_LEN + PQB_SECRET_SEED_LEN,
+              "the seeds of both generators");
 static_assert((int)PQB_RECEIPT_READ == (int)PQB_STATE_READ &&
                   (int)PQB_RECEIPT_ABANDONED == (int)PQB_STATE_ABANDONED,
               "receipts are the wire's states");
@@ -129,7 +130,7 @@ static bool is_config_valid(const struct pqb_client_config *k)
            pqb_name_is_valid(k->device, strlen(k->device), PQB_DEVICE_MAX) &&
            (k->token == NULL || strlen(k->token) <= PQB_TOKEN_MAX) && k->queue_max > 0 &&
            k->keepalive_ns > 0 && k->reconnect_max_ns > 0 && k->page_max > 0 &&
-           k->page_max <= PQB_PAGE_MAX &&
+           k->page_max <= PQB_PAGE_MAX && (k->server_key == NULL) == (k->device_key == NULL) &&
            (k->store->attempt == NULL) == (k->store->dead_letter == NULL);
 }
 
@@ -161,6 +162,12 @@ static int create_owned(struct pqb_client *c, const struct pqb_client_config *k)
         if (c->token == NULL)
             return PQB_ERR_NOMEM;
         c->token_len = (uint16_t)strlen(k->token);
+    }
+    if (k->server_key != NULL) {
+        const int err = pqb_identity_create(&c->identity, k);
+
+        if (err != PQB_OK)
+            return err;
     }
     if (c->scratch == NULL) {
         c->is_own_scratch = true;
@@ -227,6 +234,10 @@ void pqb_client_destroy(struct pqb_client *c)
     pqb_watch_clear(c);
     if (c->is_own_scratch)
         pqb_client_scratch_destroy(c->scratch);
+    pqb_channel_fini(&c->channel);
+    pqb_identity_destroy(c->identity);
+    if (c->token != NULL)
+        pqb_secret_erase(c->token, c->token_len);
     free(c->token);
     free(c);
 }
@@ -266,6 +277,7 @@ bool pqb_client_sync(struct pqb_client *c)
 void pqb_client_clear_session(struct pqb_client *c)
 {
     c->channel.cid = 0;
+    pqb_channel_fini(&c->channel);
     c->unanswered_since = PQB_NEVER;
     c->answers = (struct pqb_answers){.frag_ack_at = PQB_NEVER};
     pqb_outbox_on_session(c);
@@ -412,6 +424,7 @@ void pqb_client_on_timeout(struct pqb_client *c, uint64_t now)
     c->now = now;
     pqb_login_on_timeout(c, now);
     if (c->channel.cid != 0) {
+        pqb_channel_on_timeout(&c->channel, now);
         pqb_outbox_on_timeout(c, now);
         pqb_large_on_timeout(c, now);
         pqb_watch_on_timeout(c, now);
@@ -472,6 +485,27 @@ void pqb_client_on_path_change(struct pqb_client *c, uint64_t now)
     c->answers.has_ping = true;
     pqb_channel_on_path_change(&c->channel, false);
     pqb_client_ask_again(c);
+}
+
+int pqb_client_set_token(struct pqb_client *c, const char *token)
+{
+    char *copy = NULL;
+
+    if (token != NULL && strlen(token) > PQB_TOKEN_MAX)
+        return PQB_ERR_INVALID;
+    if (token != NULL && *token != '\0') {
+        copy = strdup(token);
+        if (copy == NULL)
+            return PQB_ERR_NOMEM;
+    }
+    if (c->token != NULL)
+        pqb_secret_erase(c->token, c->token_len);
+    free(c->token);
+    c->token = copy;
+    c->token_len = (uint16_t)(copy != NULL ? strlen(copy) : 0);
+    if (c->login.phase == PQB_LOGIN_ASKING) // what is under way has the old one
+        pqb_login_start(c, c->now);
+    return PQB_OK;
 }
 
 // ------------------------------------------------------------------------------------- getters

@@ -14,6 +14,7 @@
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
 #include "common/base/err.h"
+#include "common/base/file.h"
 #include "common/wire/cursor.h"
 #include "common/wire/limits.h"
 
@@ -64,32 +65,6 @@ static size_t encode(const struct pqb_client_dead_letter *l, uint8_t *out)
     pqb_wcur_init(&w, out + 4, 4);
     pqb_wcur_u32(&w, crc);
     return len;
-}
-
-static int write_file(int folder, const char *name, const uint8_t *data, size_t len)
-{
-    const int fd = openat(folder, "new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int err = PQB_OK;
-
-    if (fd < 0)
-        return pqb_err_from_errno(errno);
-    while (len > 0 && err == PQB_OK) {
-        const ssize_t n = write(fd, data, len);
-
-        if (n > 0) {
-            data += n;
-            len -= (size_t)n;
-        } else if (n == 0 || errno != EINTR) {
-            err = n == 0 ? PQB_ERR_IO : pqb_err_from_errno(errno);
-        }
-    }
-    if (err == PQB_OK && fdatasync(fd) != 0)
-        err = pqb_err_from_errno(errno);
-    if (close(fd) != 0 && err == PQB_OK)
-        err = pqb_err_from_errno(errno);
-    if (err == PQB_OK && (renameat(folder, "new", folder, name) != 0 || fsync(folder) != 0))
-        err = pqb_err_from_errno(errno);
-    return err;
 }
 
 struct census {
@@ -158,7 +133,7 @@ int pqb_dead_letters_put(int dir_fd, const struct pqb_client_dead_letter *letter
     if (folder < 0) {
         err = pqb_err_from_errno(errno);
     } else {
-        err = write_file(folder, name, data, encode(letter, data));
+        err = pqb_file_replace(folder, name, data, encode(letter, data));
         trim(folder, letter->iseq);
         (void)close(folder);
     }

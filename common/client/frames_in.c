@@ -57,6 +57,9 @@ static void on_kick(struct pqb_client *c, uint8_t reason)
     case PQB_KICK_GIVE_UP:
         pqb_client_end(c, PQB_REASON_GIVE_UP);
         return;
+    case PQB_KICK_EXPIRED:
+        pqb_client_end(c, PQB_REASON_EXPIRED);
+        return;
     }
     pqb_client_end(c, PQB_REASON_ADMIN); // a reason of a newer gateway
 }
@@ -121,6 +124,9 @@ static void on_frame(struct pqb_client *c, const struct pqb_frame *f, pqb_tstamp
         return;
     case PQB_FRAME_KICK:
         on_kick(c, f->kick.reason);
+        return;
+    case PQB_FRAME_TICKET:
+        pqb_identity_on_ticket(c, &f->ticket);
         return;
     case PQB_FRAME_MSG_A:
         pqb_outbox_on_msg_a(c, &f->msg_a, now);
@@ -199,9 +205,11 @@ static void walk_frames(struct pqb_client *c, const struct pqb_data *d, pqb_tsta
 void pqb_client_on_data(struct pqb_client *c, const uint8_t *data, size_t len, pqb_tstamp now)
 {
     struct pqb_data d;
+    enum pqb_verdict verdict;
 
-    if (c->channel.cid == 0 || pqb_data_decode(data, len, &d) != PQB_VERDICT_OK ||
-        d.cid != c->channel.cid ||
+    if (c->channel.cid == 0 || pqb_datagram_cid(data, len) != c->channel.cid ||
+        pqb_channel_open(&c->channel, data, len, c->scratch->plain, &d, &verdict, now) !=
+            PQB_CHANNEL_GENUINE ||
         pqb_channel_on_data(&c->channel, &d, now).verdict != PQB_REPLAY_NEW) {
         c->stats.dropped++;
         return;

@@ -161,6 +161,14 @@ static void put_ack(struct pqb_client *c, struct datagram *d, bool is_company, p
         d->is_eliciting = true;
 }
 
+// Messages may go with what confirms the login: the gateway keeps a few datagrams for it. Their
+// seqs are in its epoch, RESP has told that.
+static bool may_send_early(const struct pqb_client *c)
+{
+    return c->login.phase == PQB_LOGIN_CONFIRMING && c->outbox.epoch != 0 &&
+           c->login.early < PQB_CLIENT_EARLY_MAX;
+}
+
 static void write_frames(struct pqb_client *c, struct datagram *d, pqb_tstamp now)
 {
     const size_t empty = d->room;
@@ -176,6 +184,9 @@ static void write_frames(struct pqb_client *c, struct datagram *d, pqb_tstamp no
     if (c->state == PQB_CLIENT_ONLINE) {
         put_eliciting(d, pqb_pull_write(c, d->at, d->room, now));
         put_messages(c, d, now);
+    } else if (may_send_early(c)) {
+        put_eliciting(d, pqb_outbox_write_skip(c, d->at, d->room, now));
+        put_eliciting(d, pqb_outbox_write(c, d->at, d->room, now));
     }
     if (d->room < empty)
         put_ack(c, d, true, now);
@@ -183,10 +194,11 @@ static void write_frames(struct pqb_client *c, struct datagram *d, pqb_tstamp no
 
 static size_t finish(struct pqb_client *c, uint8_t *out, const struct datagram *d, pqb_tstamp now)
 {
-    (void)pqb_channel_stamp(&c->channel, out, now);
     if (d->is_eliciting && c->unanswered_since == PQB_NEVER)
         c->unanswered_since = now;
-    return (size_t)(d->at - out);
+    if (c->login.phase == PQB_LOGIN_CONFIRMING)
+        c->login.early++;
+    return pqb_channel_seal(&c->channel, out, (size_t)(d->at - out) - PQB_DATA_HEADER_LEN, now);
 }
 
 size_t pqb_client_write_data(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
@@ -215,6 +227,9 @@ pqb_tstamp pqb_client_frames_deadline(const struct pqb_client *c)
     at = PQB_MIN(c->answers.frag_ack_at, pqb_inbox_deadline(c));
     at = PQB_MIN(at, PQB_MIN(c->login.epoch.at, ping_at(c)));
     at = PQB_MIN(at, pqb_tstamp_add(c->unanswered_since, PQB_CLIENT_SILENCE_NS));
+    at = PQB_MIN(at, pqb_channel_deadline(&c->channel));
+    if (may_send_early(c))
+        return PQB_MIN(at, pqb_outbox_deadline(c));
     if (c->state != PQB_CLIENT_ONLINE)
         return at;
     if (c->watches.to_ask > 0)

@@ -18,7 +18,10 @@
 #include "common/client/paquebot.h"
 #include "common/proto/channel.h"
 #include "common/proto/frag.h"
+#include "common/proto/noise.h"
+#include "common/proto/secret_rng.h"
 #include "common/proto/sent_map.h"
+#include "common/proto/server_keys.h"
 #include "common/wire/datagram.h"
 #include "common/wire/frame.h"
 #include "common/wire/limits.h"
@@ -30,6 +33,8 @@
 #define PQB_CLIENT_PROBE_NS         (2 * PQB_NS_PER_SEC) // between pings while unanswered, at first
 #define PQB_CLIENT_BACKOFF_NS       (1 * PQB_NS_PER_SEC) // base of the reconnect backoff
 #define PQB_CLIENT_STEADY_NS        (10 * PQB_NS_PER_SEC) // online for so long resets the backoff
+#define PQB_CLIENT_RESUMES_MAX      3   // unanswered, then the login is made in full
+#define PQB_CLIENT_EARLY_MAX        4   // datagrams with messages before the session is confirmed
 #define PQB_CLIENT_TRIES_MAX        12  // repeats of one request before the session is given up
 #define PQB_CLIENT_ACK_EVERY        8   // messages after which an acknowledgement waits no longer
 #define PQB_CLIENT_BUFFER_MAX       256 // messages held beyond the cursor
@@ -55,6 +60,25 @@ struct pqb_attempt {
     unsigned tries;
 };
 
+// A handshake under way: its first message, repeated as it is, and the keys it has led to.
+struct pqb_handshake {
+    struct pqb_noise noise;
+    uint8_t datagram[PQB_INIT_LEN];
+    uint8_t send[PQB_KEY_LEN], recv[PQB_KEY_LEN]; // after its answer
+    bool is_hopeless;
+};
+
+// Who this client is, and whom it believes to be the gateway.
+struct pqb_identity {
+    uint8_t server_key[PQB_KEY_LEN], mac1_key[PQB_KEY_LEN];
+    struct pqb_noise_keypair device;
+    struct pqb_secret_rng rng;
+    uint8_t ciphers; // offered
+    bool has_ticket;
+    uint8_t ticket[PQB_TICKET_LEN], psk[PQB_KEY_LEN];
+    struct pqb_handshake *handshake; // NULL: none is under way
+};
+
 enum pqb_login_phase {
     PQB_LOGIN_IDLE,
     PQB_LOGIN_WAITING,    // for the backoff
@@ -71,6 +95,8 @@ struct pqb_login {
     pqb_tstamp cookie_at; // when it came
     pqb_tstamp at;        // next INIT, or the end of the backoff
     unsigned inits;       // of this try
+    unsigned early;       // datagrams sent before the gateway has confirmed
+    bool is_resuming;     // with the ticket
     unsigned failures;    // in a row: exponent of the backoff
     pqb_tstamp online_at;
     uint8_t reset_token[PQB_RESET_LEN];
@@ -224,6 +250,7 @@ struct pqb_client {
     uint8_t user_len, device_len;
     uint16_t token_len;
     char *token;
+    struct pqb_identity *identity; // NULL: plaintext
     struct pqb_client_store *store;
     struct pqb_client_scratch *scratch;
     bool is_own_scratch, is_auto_pull;
@@ -254,6 +281,7 @@ struct pqb_client {
 
 struct pqb_client_scratch {
     struct pqb_unpacker *unpacker;
+    uint8_t plain[PQB_DATAGRAM_MAX]; // the datagram at hand, opened
 };
 
 // --------------------------------------------------------------------------------- client.c
@@ -300,6 +328,26 @@ void pqb_login_on_epoch(struct pqb_client *c, const struct pqb_frame_epoch_a *f)
 void pqb_login_on_timeout(struct pqb_client *c, pqb_tstamp now);
 size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now); // an INIT
 pqb_tstamp pqb_login_deadline(const struct pqb_client *c);
+
+// ------------------------------------------------------------------------------- identity.c
+
+// From the configuration's keys and ticket. PQB_OK, PQB_ERR_NOMEM, PQB_ERR_IO.
+int pqb_identity_create(struct pqb_identity **out, const struct pqb_client_config *k);
+void pqb_identity_destroy(struct pqb_identity *id);          // NULL is fine
+void pqb_identity_forget_handshake(struct pqb_identity *id); // likewise
+
+// INIT or, with the ticket, RESUME: the same bytes for each repeat but for the cookie. Returns its
+// length; 0: no memory, or the gateway's key is none.
+size_t pqb_identity_write_hello(struct pqb_identity *id, const struct pqb_init *init,
+                                bool is_resuming, uint8_t *out);
+// The RESP that answers it. false: it is not the gateway's.
+bool pqb_identity_read_answer(struct pqb_identity *id, struct pqb_unpacker *u, const void *data,
+                              size_t len, struct pqb_resp *out);
+// After it: the keys go to the channel.
+void pqb_identity_protect(struct pqb_identity *id, struct pqb_channel *c, uint8_t cipher,
+                          pqb_tstamp now);
+void pqb_identity_on_ticket(struct pqb_client *c, const struct pqb_frame_ticket *f);
+void pqb_identity_drop_ticket(struct pqb_client *c);
 
 // --------------------------------------------------------------------------------- outbox.c
 

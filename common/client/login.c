@@ -13,20 +13,30 @@ void pqb_login_init(struct pqb_client *c)
     pqb_attempt_done(&c->login.epoch);
 }
 
-// A new try with a new id, so that a late answer to an older one is not taken for its answer.
+// A new id, so that a late answer to an older one is not taken for its answer; and a handshake of
+// its own.
+static void begin(struct pqb_client *c, bool is_resuming)
+{
+    struct pqb_login *l = &c->login;
+
+    do {
+        l->init_id = pqb_rng_next(&c->rng);
+    } while (l->init_id == 0);
+    l->has_cookie = false;
+    l->is_resuming = is_resuming;
+    pqb_identity_forget_handshake(c->identity);
+    pqb_client_tell_route(c);
+}
+
 void pqb_login_start(struct pqb_client *c, pqb_tstamp now)
 {
     struct pqb_login *l = &c->login;
 
     PQB_ASSERT(c->channel.cid == 0);
     l->phase = PQB_LOGIN_ASKING;
-    do {
-        l->init_id = pqb_rng_next(&c->rng);
-    } while (l->init_id == 0);
-    l->has_cookie = false;
     l->inits = 0;
     l->at = now;
-    pqb_client_tell_route(c);
+    begin(c, c->identity != NULL && c->identity->has_ticket);
 }
 
 void pqb_login_stop(struct pqb_client *c)
@@ -34,6 +44,7 @@ void pqb_login_stop(struct pqb_client *c)
     c->login.phase = PQB_LOGIN_IDLE;
     c->login.init_id = 0;
     c->login.at = PQB_NEVER;
+    pqb_identity_forget_handshake(c->identity);
     pqb_attempt_done(&c->login.epoch);
 }
 
@@ -101,6 +112,12 @@ void pqb_login_on_busy(struct pqb_client *c, const uint8_t *data, size_t len, pq
         c->stats.dropped++;
         return;
     }
+    if (c->login.is_resuming && busy.retry_after_ms == 0) {
+        // The ticket does not do; the device's own key does.
+        pqb_identity_drop_ticket(c);
+        pqb_login_start(c, now);
+        return;
+    }
     // A forged or absurd wait is not obeyed beyond the longest one of our own.
     const pqb_duration wait = PQB_MIN(busy.retry_after_ms * PQB_NS_PER_MS, c->reconnect_max_ns);
     pqb_login_retry(c, wait, now);
@@ -158,13 +175,19 @@ static void look_for_lost(struct pqb_client *c, const struct pqb_resp *resp)
     tell_forgotten(c, from, to);
 }
 
+static bool read_resp(struct pqb_client *c, const uint8_t *data, size_t len, struct pqb_resp *out)
+{
+    return c->identity != NULL
+               ? pqb_identity_read_answer(c->identity, c->scratch->unpacker, data, len, out)
+               : pqb_resp_decode(c->scratch->unpacker, data, len, out) == PQB_VERDICT_OK;
+}
+
 void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pqb_tstamp now)
 {
     struct pqb_login *l = &c->login;
     struct pqb_resp resp;
 
-    if (l->phase != PQB_LOGIN_ASKING ||
-        pqb_resp_decode(c->scratch->unpacker, data, len, &resp) != PQB_VERDICT_OK ||
+    if (l->phase != PQB_LOGIN_ASKING || !read_resp(c, data, len, &resp) ||
         resp.init_id != l->init_id || resp.cid == 0) {
         c->stats.dropped++;
         return;
@@ -185,7 +208,10 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
     if (resp.idle_ms > 0)
         l->keepalive_ns = PQB_MIN(l->keepalive_ns, resp.idle_ms * PQB_NS_PER_MS / 2);
     c->stats.gateway_time_ms = resp.time_ms;
+    l->early = 0;
     pqb_channel_init(&c->channel, resp.cid, now);
+    if (c->identity != NULL)
+        pqb_identity_protect(c->identity, &c->channel, resp.cipher, now);
     // The first DATA confirms the login: it asks for a sign of life and tells the cursor, whose
     // answer is binding where RESP was a preview.
     c->keepalive_now_ns = l->keepalive_ns;
@@ -257,12 +283,21 @@ static pqb_duration init_wait(const struct pqb_client *c)
     return PQB_MIN(PQB_CLIENT_INIT_NS << PQB_MIN(doublings, 16u), c->reconnect_max_ns);
 }
 
+static size_t write_init(struct pqb_client *c, const struct pqb_init *init, uint8_t *out)
+{
+    return c->identity != NULL
+               ? pqb_identity_write_hello(c->identity, init, c->login.is_resuming, out)
+               : pqb_init_encode(init, out);
+}
+
 size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
 {
     struct pqb_login *l = &c->login;
 
     if (now < l->at || !pqb_client_sync(c))
         return 0;
+    if (l->is_resuming && l->inits >= PQB_CLIENT_RESUMES_MAX)
+        begin(c, false);
     const struct pqb_init init = {
         .init_id = l->init_id,
         .cookie = l->cookie,
@@ -279,7 +314,7 @@ size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
     c->stats.inits_sent++;
     if (++l->inits > 1 && !l->has_cookie)
         pqb_client_set_state(c, PQB_CLIENT_CONNECTING, PQB_REASON_TIMEOUT);
-    return pqb_init_encode(&init, out);
+    return write_init(c, &init, out);
 }
 
 pqb_tstamp pqb_login_deadline(const struct pqb_client *c)

@@ -47,6 +47,8 @@ const char *pqb_client_reason_name(enum pqb_client_reason reason)
         return "give_up";
     case PQB_REASON_STORE:
         return "store";
+    case PQB_REASON_EXPIRED:
+        return "expired";
     }
     return "unknown";
 }

@@ -54,7 +54,9 @@ extern "C" {
 #define PQB_CLIENT_DEVICE_MAX   32    // bytes of a device's name, at least 1
 #define PQB_CLIENT_TOKEN_MAX    640   // bytes of a login token
 #define PQB_CLIENT_BODY_MAX     65536 // bytes of a message
-#define PQB_CLIENT_SEED_LEN     16
+#define PQB_CLIENT_SEED_LEN     48
+#define PQB_CLIENT_KEY_LEN      32         // bytes of a key
+#define PQB_CLIENT_TICKET_LEN   268        // bytes of what on_ticket gives to keep
 #define PQB_CLIENT_NEVER        UINT64_MAX // deadline: nothing to do until something comes
 
 // What a call can return; success is 0, every error is negative.
@@ -141,6 +143,7 @@ enum pqb_client_reason {
     PQB_REASON_EPOCH = 9,    // the queue begins a new epoch: a login is repeated
     PQB_REASON_GIVE_UP = 10, // nothing was acknowledged for too long
     PQB_REASON_STORE = 11,   // the store could not be written: FAILED
+    PQB_REASON_EXPIRED = 12, // the session or its token has lasted long enough: a login is repeated
 };
 
 PQB_API const char *pqb_client_reason_name(enum pqb_client_reason reason); // "silent"
@@ -294,6 +297,11 @@ struct pqb_client_callbacks {
     // with auto_pull off.
     void (*on_backlog)(void *ctx, uint64_t count);
 
+    // What shortens the next login with this gateway, also of another process: give it back in
+    // pqb_client_config.ticket. It is as secret as the device's key. `len` 0: what was kept is of
+    // no use any more. Never told in plaintext.
+    void (*on_ticket)(void *ctx, const void *ticket, size_t len);
+
     // A message was put aside: it is with the store's dead letters and the cursor has passed it.
     // Told once at most: not again when the process dies here.
     void (*on_dead_letter)(void *ctx, const struct pqb_client_dead_letter *letter);
@@ -315,6 +323,15 @@ struct pqb_client_config {
     struct pqb_client_scratch *scratch; // NULL: the client's own
     struct pqb_client_callbacks callbacks;
     void *ctx;
+
+    // Encryption: the gateway's public key (`pqbctl server-key` prints it), which nobody else can
+    // answer for, and this device's secret key, random and kept for good: tokens are bound to it.
+    // Each PQB_CLIENT_KEY_LEN bytes. Both NULL: plaintext, for loopback and tests.
+    const uint8_t *server_key, *device_key;
+    const void *ticket; // of on_ticket; NULL or not fitting: none
+    size_t ticket_len;
+    bool without_aes; // offer ChaCha20-Poly1305 only
+
     uint8_t seed[PQB_CLIENT_SEED_LEN]; // random, different for each client and start; the same
                                        // seed repeats a simulation
 
@@ -343,6 +360,21 @@ PQB_API int pqb_client_create(struct pqb_client **out, const struct pqb_client_c
 // Frees the client at once and tells the gateway nothing, as a crash would. The store stays with
 // its owner. NULL is fine.
 PQB_API void pqb_client_destroy(struct pqb_client *c);
+
+// Another token from the next login on (copied; NULL: none). PQB_CLIENT_ERR_INVALID: too long.
+PQB_API int pqb_client_set_token(struct pqb_client *c, const char *token);
+
+// The public key that goes with a device's secret one: what a token is issued for.
+PQB_API int pqb_client_device_public(const uint8_t secret[PQB_CLIENT_KEY_LEN],
+                                     uint8_t out[PQB_CLIENT_KEY_LEN]);
+
+// Loads this device's secret key from the file `path`/device.key; when it is missing, makes a
+// random one there (mode 0600, the directory too), durably. PQB_CLIENT_ERR_CORRUPT: not a key.
+PQB_API int pqb_client_device_key_load(const char *path, uint8_t secret[PQB_CLIENT_KEY_LEN]);
+
+// The ticket file `path`/ticket: reads it (0 bytes: there is none), or replaces it.
+PQB_API size_t pqb_client_ticket_load(const char *path, uint8_t ticket[PQB_CLIENT_TICKET_LEN]);
+PQB_API int pqb_client_ticket_save(const char *path, const void *ticket, size_t len);
 
 // Begins to log in, and goes on trying until closed. No effect when connecting or online.
 PQB_API void pqb_client_connect(struct pqb_client *c, uint64_t now);

@@ -23,6 +23,7 @@
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
 #include "common/base/err.h"
+#include "common/base/file.h"
 #include "common/base/list.h"
 #include "common/client/dead_letters.h"
 #include "common/client/paquebot.h"
@@ -577,28 +578,6 @@ static int store_dead_letter(void *ctx, const struct pqb_client_dead_letter *let
 
 // --------------------------------------------------------------------------------- open, close
 
-// mkdir -p, each new directory for its owner only.
-static int make_directory(const char *path)
-{
-    char *copy = strdup(path);
-    int err = PQB_OK;
-
-    if (copy == NULL)
-        return PQB_ERR_NOMEM;
-    for (char *at = copy + 1; err == PQB_OK && *at != '\0'; at++) {
-        if (*at != '/')
-            continue;
-        *at = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            err = pqb_err_from_errno(errno);
-        *at = '/';
-    }
-    if (err == PQB_OK && mkdir(copy, 0700) != 0 && errno != EEXIST)
-        err = pqb_err_from_errno(errno);
-    free(copy);
-    return err;
-}
-
 static int open_files(struct file_store *f, const char *path)
 {
     f->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -635,7 +614,7 @@ int pqb_client_store_file_open(struct pqb_client_store **out, const char *path)
     f->saved.next_seq = 1;
     f->rewrite_at = COMPACT_BYTES;
     pqb_list_init(&f->places);
-    err = make_directory(path);
+    err = pqb_dir_make(path);
     if (err == PQB_OK)
         err = open_files(f, path);
     if (err == PQB_OK)

@@ -4,12 +4,30 @@
 
 #include "common/base/check.h"
 
+#define OLD_KEY_TIMEOUTS 3 // the last generation's key is kept for so many
+
 void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now)
 {
     *c = (struct pqb_channel){.cid = cid, .pn_next = 1, .received_at = now, .sent_at = now};
     pqb_rtt_init(&c->rtt);
     pqb_cc_init(&c->cc);
     pqb_replay_window_init(&c->replay);
+}
+
+void pqb_channel_protect(struct pqb_channel *c, enum pqb_cipher cipher,
+                         const uint8_t send[PQB_KEY_LEN], const uint8_t recv[PQB_KEY_LEN],
+                         pqb_tstamp now)
+{
+    PQB_ASSERT(cipher != PQB_CIPHER_NONE && c->pn_next == 1 && c->pn_highest == 0);
+    c->cipher = cipher;
+    pqb_packet_keys_init(&c->keys, send, recv, now);
+}
+
+void pqb_channel_fini(struct pqb_channel *c)
+{
+    if (c->cipher != PQB_CIPHER_NONE)
+        pqb_packet_keys_fini(&c->keys);
+    c->cipher = PQB_CIPHER_NONE;
 }
 
 // a < b for packet numbers cut to 32 bits (RFC 1982).
@@ -93,6 +111,38 @@ static bool take_sample(struct pqb_channel *c, uint32_t echo_pn, uint16_t echo_d
     return true;
 }
 
+static enum pqb_channel_verdict decode(const uint8_t *data, size_t len, struct pqb_data *d,
+                                       enum pqb_verdict *verdict)
+{
+    *verdict = pqb_data_decode(data, len, d);
+    return *verdict == PQB_VERDICT_OK ? PQB_CHANNEL_GENUINE : PQB_CHANNEL_BAD;
+}
+
+// Cheapest first: what has been seen costs no cipher.
+enum pqb_channel_verdict pqb_channel_open(struct pqb_channel *c, const uint8_t *data, size_t len,
+                                          uint8_t *plain, struct pqb_data *d,
+                                          enum pqb_verdict *verdict, pqb_tstamp now)
+{
+    enum pqb_channel_verdict opened = decode(data, len, d, verdict);
+
+    if (opened != PQB_CHANNEL_GENUINE || c->cipher == PQB_CIPHER_NONE)
+        return opened;
+    switch (pqb_replay_window_check(&c->replay, d->pn & PQB_PN_COUNTER_MASK)) {
+    case PQB_REPLAY_NEW:
+        break;
+    case PQB_REPLAY_DUPLICATE:
+        return PQB_CHANNEL_DUPLICATE;
+    case PQB_REPLAY_STALE:
+        return PQB_CHANNEL_STALE;
+    }
+    if (!pqb_packet_keys_open(&c->keys, c->cipher, data, len, plain,
+                              OLD_KEY_TIMEOUTS * pqb_rtt_rto(&c->rtt, 0), now))
+        return PQB_CHANNEL_FORGED;
+    opened = decode(plain, len - PQB_TAG_LEN, d, verdict);
+    d->pn &= PQB_PN_COUNTER_MASK;
+    return opened;
+}
+
 struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const struct pqb_data *d,
                                                pqb_tstamp now)
 {
@@ -107,6 +157,8 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
         c->highest_at = now;
         r.is_newest = true;
     }
+    if (is_before(c->echo_highest, d->echo_pn) && is_before(d->echo_pn, (uint32_t)c->pn_next))
+        c->echo_highest = d->echo_pn;
     r.has_sample = take_sample(c, d->echo_pn, d->echo_delay, now);
     return r;
 }
@@ -118,19 +170,37 @@ static uint16_t echo_delay(const struct pqb_channel *c, pqb_tstamp now)
     return (uint16_t)PQB_MIN(units, (pqb_duration)PQB_ECHO_TOO_LONG);
 }
 
-uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now)
+size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_len, pqb_tstamp now)
 {
-    const struct pqb_data header = {
+    const size_t len = PQB_DATA_HEADER_LEN + frames_len;
+    struct pqb_data header = {
         .cid = c->cid,
-        .pn = c->pn_next++,
+        .pn = c->pn_next,
         .echo_pn = (uint32_t)c->pn_highest,
         .echo_delay = c->pn_highest == 0 ? 0 : echo_delay(c, now),
     };
 
+    if (c->cipher != PQB_CIPHER_NONE) {
+        pqb_packet_keys_advance(&c->keys, c->cipher, c->pn_next, c->echo_highest, now);
+        header.pn |= (uint64_t)c->keys.send_generation << PQB_PN_COUNTER_BITS;
+    }
     pqb_data_header_encode(&header, datagram);
-    note_sent(c, (uint32_t)header.pn, now);
+    note_sent(c, (uint32_t)c->pn_next, now);
+    c->pn_next++;
     c->sent_at = now;
-    return header.pn;
+    return c->cipher == PQB_CIPHER_NONE ? len
+                                        : pqb_packet_keys_seal(&c->keys, c->cipher, datagram, len);
+}
+
+pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c)
+{
+    return c->cipher == PQB_CIPHER_NONE ? PQB_NEVER : pqb_packet_keys_deadline(&c->keys);
+}
+
+void pqb_channel_on_timeout(struct pqb_channel *c, pqb_tstamp now)
+{
+    if (c->cipher != PQB_CIPHER_NONE)
+        pqb_packet_keys_on_timeout(&c->keys, now);
 }
 
 bool pqb_channel_is_overtaken(const struct pqb_channel *c, uint64_t pn)

@@ -1,9 +1,9 @@
 // One side's packet layer of a session: packet numbers, echo, RTT, congestion, replay. It knows
 // nothing of messages; the client and the gateway's session each embed one.
 //
-// Sending: pqb_channel_stamp fills header and numbers of a DATA datagram whose frames the caller
-// has written. Receiving: pqb_channel_on_data judges a decoded DATA before its frames are looked
-// at.
+// Sending: pqb_channel_seal numbers and protects a DATA datagram whose frames the caller has
+// written. Receiving: pqb_channel_open takes the protection off, pqb_channel_on_data judges what
+// came out before its frames are looked at.
 #pragma once
 
 #include <stdbool.h>
@@ -12,13 +12,10 @@
 #include "common/base/defs.h"
 #include "common/base/time.h"
 #include "common/proto/cc.h"
+#include "common/proto/packet_keys.h"
 #include "common/proto/replay_window.h"
 #include "common/proto/rtt.h"
 #include "common/wire/datagram.h"
-
-enum pqb_protection {
-    PQB_PROTECTION_NONE = 0, // plaintext: loopback, tests, measurement
-};
 
 // Sending times kept for echoes to name. Packets of one turn share a place, and so do neighbours in
 // a flight longer than the places, so every flight gives samples, too long by about a sixteenth of
@@ -27,7 +24,8 @@ enum pqb_protection {
 
 struct pqb_channel {
     uint64_t cid;
-    enum pqb_protection protection;
+    enum pqb_cipher cipher;
+    uint32_t echo_highest;  // of the packets that the peer told to have; low 32 bits
     uint64_t pn_next;       // of the next packet sent; begins at 1
     uint64_t pn_highest;    // received; 0 before the first
     pqb_tstamp highest_at;  // when it arrived
@@ -42,9 +40,29 @@ struct pqb_channel {
     struct pqb_rtt rtt;
     struct pqb_cc cc;
     struct pqb_replay_window replay;
+    struct pqb_packet_keys keys; // meaningless without a cipher
 };
 
-void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now);
+void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now); // in plaintext
+void pqb_channel_protect(struct pqb_channel *c, enum pqb_cipher cipher,
+                         const uint8_t send[PQB_KEY_LEN], const uint8_t recv[PQB_KEY_LEN],
+                         pqb_tstamp now);     // before the first datagram
+void pqb_channel_fini(struct pqb_channel *c); // erases the keys; fine when all is zero
+
+enum pqb_channel_verdict {
+    PQB_CHANNEL_GENUINE,
+    PQB_CHANNEL_DUPLICATE, // told by its number, before any work was spent on it
+    PQB_CHANNEL_STALE,
+    PQB_CHANNEL_FORGED, // does not open
+    PQB_CHANNEL_BAD,    // opens, or is plaintext, and is no DATA; *verdict says why
+};
+
+// Takes the protection off a DATA datagram. On GENUINE fills `d`, which borrows from `plain`
+// (PQB_DATAGRAM_MAX bytes; plaintext: from `data`). Nothing but keys and counts is changed.
+PQB_MUST_USE enum pqb_channel_verdict pqb_channel_open(struct pqb_channel *c, const uint8_t *data,
+                                                       size_t len, uint8_t *plain,
+                                                       struct pqb_data *d,
+                                                       enum pqb_verdict *verdict, pqb_tstamp now);
 
 struct pqb_channel_receipt {
     enum pqb_replay verdict; // NEW: look at the frames; else count and drop
@@ -55,9 +73,14 @@ struct pqb_channel_receipt {
 struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const struct pqb_data *d,
                                                pqb_tstamp now);
 
-// Takes the next packet number and writes the DATA header into `datagram`
-// (PQB_DATA_HEADER_LEN bytes, in front of the frames). Returns the packet number.
-uint64_t pqb_channel_stamp(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now);
+// Takes the next packet number, writes the DATA header into `datagram` (PQB_DATA_HEADER_LEN bytes)
+// in front of `frames_len` bytes of frames, and seals both. Returns the datagram's length.
+size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_len,
+                        pqb_tstamp now);
+
+// When pqb_channel_on_timeout is due, which erases keys that are over; PQB_NEVER: there are none.
+pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c);
+void pqb_channel_on_timeout(struct pqb_channel *c, pqb_tstamp now);
 
 // Whether the peer's echo shows that a datagram sent after `pn` has arrived.
 bool pqb_channel_is_overtaken(const struct pqb_channel *c, uint64_t pn);

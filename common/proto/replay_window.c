@@ -26,18 +26,31 @@ void pqb_replay_window_init(struct pqb_replay_window *w)
     *w = (struct pqb_replay_window){0};
 }
 
-enum pqb_replay pqb_replay_window_record(struct pqb_replay_window *w, uint64_t pn)
+static uint64_t bit_of(uint64_t pn)
 {
-    const uint64_t bit = UINT64_C(1) << (pn % 64);
+    return UINT64_C(1) << (pn % 64);
+}
 
+enum pqb_replay pqb_replay_window_check(const struct pqb_replay_window *w, uint64_t pn)
+{
     if (pn == 0)
         return PQB_REPLAY_STALE;
     if (pn > w->largest)
-        advance(w, pn);
-    else if (w->largest - pn > PQB_REPLAY_SPAN)
+        return PQB_REPLAY_NEW;
+    if (w->largest - pn > PQB_REPLAY_SPAN)
         return PQB_REPLAY_STALE;
-    else if (*slot(w, pn / 64) & bit)
-        return PQB_REPLAY_DUPLICATE;
-    *slot(w, pn / 64) |= bit;
+    return w->words[pn / 64 % PQB_REPLAY_WORDS] & bit_of(pn) ? PQB_REPLAY_DUPLICATE
+                                                             : PQB_REPLAY_NEW;
+}
+
+enum pqb_replay pqb_replay_window_record(struct pqb_replay_window *w, uint64_t pn)
+{
+    const enum pqb_replay verdict = pqb_replay_window_check(w, pn);
+
+    if (verdict != PQB_REPLAY_NEW)
+        return verdict;
+    if (pn > w->largest)
+        advance(w, pn);
+    *slot(w, pn / 64) |= bit_of(pn);
     return PQB_REPLAY_NEW;
 }

@@ -23,4 +23,8 @@ struct pqb_replay_window {
 };
 
 void pqb_replay_window_init(struct pqb_replay_window *w);
+
+// What recording `pn` would say; records nothing. The look before the datagram is proved genuine.
+PQB_MUST_USE enum pqb_replay pqb_replay_window_check(const struct pqb_replay_window *w,
+                                                     uint64_t pn);
 PQB_MUST_USE enum pqb_replay pqb_replay_window_record(struct pqb_replay_window *w, uint64_t pn);

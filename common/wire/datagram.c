@@ -16,6 +16,7 @@ static size_t len_min(uint8_t type)
 {
     switch (type) {
     case PQB_DATAGRAM_INIT:
+    case PQB_DATAGRAM_RESUME:
         return PQB_INIT_LEN;
     case PQB_DATAGRAM_RETRY:
         return PQB_RETRY_LEN;
@@ -27,7 +28,7 @@ static size_t len_min(uint8_t type)
         return PQB_DATA_HEADER_LEN;
     case PQB_DATAGRAM_RESET:
         return PQB_RESET_DATAGRAM_LEN;
-    default: // RESUME among them
+    default:
         return 0;
     }
 }
@@ -57,6 +58,11 @@ uint64_t pqb_datagram_cid(const void *data, size_t len)
     pqb_rcur_init(&c, data, len);
     (void)pqb_rcur_u8(&c);
     return pqb_rcur_u64(&c);
+}
+
+uint8_t pqb_datagram_suite(const void *data, size_t len)
+{
+    return len > 1 ? ((const uint8_t *)data)[1] : PQB_SUITE_PLAIN;
 }
 
 // Opens a datagram that must be of type `want` and stands behind its byte 0.

@@ -15,7 +15,7 @@ enum pqb_datagram_type {
     PQB_DATAGRAM_INIT = 1,
     PQB_DATAGRAM_RETRY = 2,
     PQB_DATAGRAM_RESP = 3,
-    PQB_DATAGRAM_RESUME = 4, // reserved for sessions with encryption; refused as unknown today
+    PQB_DATAGRAM_RESUME = 4,
     PQB_DATAGRAM_BUSY = 5,
     PQB_DATAGRAM_DATA = 6,
     PQB_DATAGRAM_RESET = 7,
@@ -36,6 +36,12 @@ enum pqb_verdict {
 struct pqb_text {
     const char *data;
     size_t len;
+};
+
+// Byte 1 of INIT, RESUME and RESP.
+enum pqb_suite {
+    PQB_SUITE_PLAIN = 0,
+    PQB_SUITE_NOISE = 1,
 };
 
 struct pqb_init {
@@ -70,7 +76,25 @@ struct pqb_resp {
     uint32_t body_max; // bytes
     uint32_t push_max; // a backlog up to this is pushed; a larger one waits to be pulled
     uint64_t time_ms;  // the gateway's wall clock
+    uint8_t cipher;    // enum pqb_cipher of the session; 0 in plaintext
 };
+
+// INIT and RESUME of the suite noise: what stands around the handshake's first message.
+struct pqb_hello {
+    enum pqb_datagram_type type; // INIT or RESUME
+    uint8_t ciphers;             // offered: PQB_CIPHERS_* of common/proto/aead.h
+    uint64_t init_id;
+    const uint8_t *cookie;
+    size_t cookie_len;      // 0 or PQB_COOKIE_LEN
+    const uint8_t *ticket;  // PQB_TICKET_LEN bytes; NULL in INIT
+    const uint8_t *message; // of the handshake
+    size_t message_len;     // the same in each INIT, in each RESUME
+    const uint8_t *mac1;    // PQB_MAC1_LEN bytes at the end, over all in front
+};
+
+#define PQB_LOGIN_HEADER_LEN 12 // byte 0, suite, ciphers, reserved, init_id
+#define PQB_HELLO_HEADER_LEN (PQB_LOGIN_HEADER_LEN + 1 + PQB_COOKIE_LEN)
+#define PQB_HELLO_MAC1_AT    (PQB_INIT_LEN - PQB_MAC1_LEN)
 
 struct pqb_busy {
     uint64_t init_id;
@@ -115,6 +139,34 @@ PQB_MUST_USE enum pqb_verdict pqb_retry_decode(const void *data, size_t len, str
 PQB_MUST_USE enum pqb_verdict pqb_busy_decode(const void *data, size_t len, struct pqb_busy *out);
 PQB_MUST_USE enum pqb_verdict pqb_data_decode(const void *data, size_t len, struct pqb_data *out);
 PQB_MUST_USE enum pqb_verdict pqb_reset_decode(const void *data, size_t len, struct pqb_reset *out);
+
+// The suite of INIT, RESUME or RESP; what the datagram's length does not hold is plain.
+uint8_t pqb_datagram_suite(const void *data, size_t len);
+
+// Of the suite noise; all borrowed.
+PQB_MUST_USE enum pqb_verdict pqb_hello_decode(const void *data, size_t len, struct pqb_hello *out);
+
+// Writes a whole datagram but for the handshake's message, whose place `in->message_len` long is
+// returned, cookie and mac1. `type`, `ciphers`, `init_id` and `ticket` of `in` are used.
+uint8_t *pqb_hello_begin(struct pqb_hello *in, uint8_t *out);
+void pqb_hello_put_cookie(uint8_t *hello, const uint8_t cookie[PQB_COOKIE_LEN]);
+
+// The handshake's payload: the array of INIT (in RESUME without user, device and token, which the
+// ticket tells) with its length in front, zeros behind. Exactly `len` bytes.
+PQB_MUST_USE enum pqb_verdict pqb_hello_payload_decode(struct pqb_unpacker *u,
+                                                       enum pqb_datagram_type type,
+                                                       const void *data, size_t len,
+                                                       struct pqb_init *out);
+void pqb_hello_payload_encode(enum pqb_datagram_type type, const struct pqb_init *in, uint8_t *out,
+                              size_t len);
+
+// RESP of the suite noise: the handshake's second message, whose payload is RESP's array.
+PQB_MUST_USE enum pqb_verdict pqb_answer_decode(const void *data, size_t len, uint64_t *init_id,
+                                                const uint8_t **message, size_t *message_len);
+size_t pqb_answer_begin(uint64_t init_id, uint8_t *out); // bytes in front of the message
+PQB_MUST_USE enum pqb_verdict pqb_answer_payload_decode(struct pqb_unpacker *u, const void *data,
+                                                        size_t len, struct pqb_resp *out);
+size_t pqb_answer_payload_encode(const struct pqb_resp *in, uint8_t *out); // PQB_DATAGRAM_MAX
 
 // Encoders return the datagram's length; `out` has PQB_DATAGRAM_MAX bytes. They assert what only
 // the program can get wrong (a name too long was refused long before).

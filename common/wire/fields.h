@@ -38,8 +38,9 @@ struct pqb_layout {
     size_t count;
 };
 
-extern const struct pqb_layout pqb_init_layout; // of struct pqb_init
-extern const struct pqb_layout pqb_resp_layout; // of struct pqb_resp
+extern const struct pqb_layout pqb_init_layout;   // of struct pqb_init
+extern const struct pqb_layout pqb_resume_layout; // of struct pqb_init
+extern const struct pqb_layout pqb_resp_layout;   // of struct pqb_resp
 
 // Layout of frame type `code`, offsets within struct pqb_frame; NULL for an unknown type.
 const struct pqb_layout *pqb_frame_layout(uint8_t code);

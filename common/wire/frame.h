@@ -49,6 +49,7 @@ enum pqb_kick_reason {
     PQB_KICK_DRAIN = 3,   // the gateway shuts down; reconnect with backoff
     PQB_KICK_EPOCH = 4,   // the session's epoch is over; log in again
     PQB_KICK_GIVE_UP = 5, // nothing was acknowledged for too long
+    PQB_KICK_EXPIRED = 6, // the session or what let it in has lasted long enough; log in again
 };
 
 #define PQB_MSG_EPHEMERAL 0x01 // flag of msg:R and msg:N: never stored, never acknowledged, seq 0
@@ -69,6 +70,11 @@ struct pqb_frame_ping { // and pong
 
 struct pqb_frame_path { // challenge and response
     uint8_t data[PQB_PATH_LEN];
+};
+
+struct pqb_frame_ticket {
+    uint8_t ticket[PQB_TICKET_LEN]; // opaque to the client
+    uint8_t psk[PQB_KEY_LEN];       // with which the handshake that shows the ticket begins
 };
 
 struct pqb_frame_nack {
@@ -203,6 +209,7 @@ struct pqb_frame {
         struct pqb_frame_path path; // PATH_CHALLENGE, PATH_RESPONSE
         struct pqb_frame_nack nack;
         struct pqb_frame_kick kick;
+        struct pqb_frame_ticket ticket;
         struct pqb_frame_msg_r msg_r;
         struct pqb_frame_msg_a msg_a;
         struct pqb_frame_msg_n msg_n;

@@ -39,6 +39,11 @@ static const struct pqb_field kick_fields[] = {
     POSITIVE(kick.reason, "reason"),
 };
 
+static const struct pqb_field ticket_fields[] = {
+    FIXED(ticket.ticket, "ticket"),
+    FIXED(ticket.psk, "psk"),
+};
+
 static const struct pqb_field msg_r_fields[] = {
     UINT(msg_r.seq, "seq"),
     UINT(msg_r.low, "low"),
@@ -159,6 +164,7 @@ static const struct pqb_layout layouts[] = {
     [PQB_FRAME_NACK] = PQB_LAYOUT(nack_fields),
     [PQB_FRAME_KICK] = PQB_LAYOUT(kick_fields),
     [PQB_FRAME_LOGOUT] = {NULL, 0},
+    [PQB_FRAME_TICKET] = PQB_LAYOUT(ticket_fields),
     [PQB_FRAME_MSG_R] = PQB_LAYOUT(msg_r_fields),
     [PQB_FRAME_MSG_A] = PQB_LAYOUT(msg_a_fields),
     [PQB_FRAME_MSG_N] = PQB_LAYOUT(msg_n_fields),

@@ -95,6 +95,7 @@ bool pqb_frame_is_consistent(const struct pqb_frame *frame)
     case PQB_FRAME_NACK:
     case PQB_FRAME_KICK:
     case PQB_FRAME_LOGOUT:
+    case PQB_FRAME_TICKET:
     case PQB_FRAME_MSG_A:
     case PQB_FRAME_ACK_R:
     case PQB_FRAME_ACK_A:

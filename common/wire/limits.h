@@ -26,6 +26,9 @@
 #define PQB_RECEIPT_LEN 16
 #define PQB_NONCE_LEN   16 // epoch:R
 #define PQB_PATH_LEN    8
+#define PQB_MAC1_LEN    16
+#define PQB_CIPHER_MAX  2   // highest number of a cipher
+#define PQB_TICKET_LEN  203 // opaque to the client
 
 #define PQB_SEQ_WINDOW       256 // a client may send low <= seq < low + 256
 #define PQB_PUSH_WINDOW      256 // the gateway sends cursor < iseq <= cursor + 256 within a generation

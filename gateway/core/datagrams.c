@@ -57,7 +57,7 @@ static void on_data(struct pqb_engine *e, const struct pqb_addr *from, const uin
     }
     h = pqb_half_open_table_get(&e->half_open, cid);
     if (h)
-        pqb_login_on_data(e, h, from, data, len);
+        pqb_login_on_data(e, h, from, data, len, now);
     else
         on_unknown_cid(e, from, cid, len, now);
 }
@@ -73,15 +73,24 @@ void pqb_datagram_dispatch(struct pqb_engine *e, const struct pqb_addr *from, co
         return;
     }
     switch (type) {
+    case PQB_DATAGRAM_RESUME:
+        if (e->config.keys == NULL) {
+            pqb_count_verdict(e, PQB_VERDICT_TYPE);
+            break;
+        }
+        pqb_handshake_on_hello(e, from, data, len, now);
+        break;
     case PQB_DATAGRAM_INIT:
-        pqb_login_on_init(e, from, data, len, is_mail, now);
+        if (e->config.keys != NULL)
+            pqb_handshake_on_hello(e, from, data, len, now);
+        else
+            pqb_login_on_init(e, from, data, len, is_mail, now);
         break;
     case PQB_DATAGRAM_DATA:
         on_data(e, from, data, len, is_mail, now);
         break;
     case PQB_DATAGRAM_RETRY:
     case PQB_DATAGRAM_RESP:
-    case PQB_DATAGRAM_RESUME:
     case PQB_DATAGRAM_BUSY:
     case PQB_DATAGRAM_RESET:
         pqb_count_verdict(e, PQB_VERDICT_TYPE);

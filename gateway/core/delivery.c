@@ -175,17 +175,18 @@ static bool compose_challenge(struct pqb_engine *e, struct pqb_session *s, struc
                               pqb_tstamp now)
 {
     struct pqb_frame f = {.type = PQB_FRAME_PATH_CHALLENGE};
-    const uint32_t len_max = PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN;
+    const uint32_t len_max =
+        PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN + PQB_TAG_LEN;
     const pqb_duration interval = pqb_rtt_rto(&s->channel.rtt, 0);
     const struct pqb_addr to = s->path.candidate;
 
     if (!pqb_path_poll_challenge(&s->path, len_max, interval, f.path.data, now))
         return false;
     out->to = to;
-    out->len =
-        PQB_DATA_HEADER_LEN + pqb_frame_encode(&f, out->data + PQB_DATA_HEADER_LEN, PQB_FRAMES_MAX);
+    out->len = pqb_channel_seal(
+        &s->channel, out->data,
+        pqb_frame_encode(&f, out->data + PQB_DATA_HEADER_LEN, PQB_FRAMES_MAX), now);
     PQB_ASSERT(out->len <= len_max);
-    (void)pqb_channel_stamp(&s->channel, out->data, now);
     pqb_count(e, PQB_COUNTER_PATH_CHALLENGES);
     return true;
 }
@@ -210,8 +211,7 @@ bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pq
     write_messages(e, s, &area, now);
     if (area.used == 0)
         return false;
-    (void)pqb_channel_stamp(&s->channel, out->data, now);
-    out->len = PQB_DATA_HEADER_LEN + area.used;
+    out->len = pqb_channel_seal(&s->channel, out->data, area.used, now);
     out->to = pqb_path_take_destination(&s->path, (uint32_t)out->len);
     return true;
 }

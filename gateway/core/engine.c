@@ -27,12 +27,14 @@ void pqb_engine_config_default(struct pqb_engine_config *config)
         .sessions_per_user_max = 8,
         .reassembly_bytes_max = UINT64_C(64) << 20,
         .request_bytes_max = UINT64_C(64) << 20,
+        .login_rate = 200,
+        .session_max_ns = 24 * 3600 * PQB_NS_PER_SEC,
     };
 }
 
 // Keys of tables come from the seed, so that a peer cannot aim at one bucket; keys of tokens from
 // the store's secret, so that they outlive the process.
-static int init_tables(struct pqb_engine *e, const uint8_t seed[16])
+static int init_tables(struct pqb_engine *e, const uint8_t seed[PQB_ENGINE_SEED_LEN])
 {
     static const char name_label[] = "recipient name";
     uint8_t key[PQB_SIPHASH_KEY_LEN];
@@ -40,6 +42,7 @@ static int init_tables(struct pqb_engine *e, const uint8_t seed[16])
 
     pqb_rng_init_key(&e->rng, seed);
     pqb_rng_fill(&e->rng, key, sizeof(key));
+    pqb_secret_rng_init(&e->secrets, seed + PQB_SIPHASH_KEY_LEN);
     pqb_token_keys_derive(&e->keys, pqb_store_secret(e->store), PQB_STORE_SECRET_LEN);
     pqb_siphash24_128(pqb_store_secret(e->store), name_label, sizeof(name_label), e->name_key);
     err = pqb_user_table_init(&e->users, key);
@@ -55,19 +58,24 @@ static int init_tables(struct pqb_engine *e, const uint8_t seed[16])
         err = pqb_unpacker_create(&e->unpacker);
     if (err == PQB_OK)
         err = pqb_view_create(e->store, &e->view);
+    if (err == PQB_OK && e->config.keys != NULL) {
+        pqb_secret_rng_fill(&e->secrets, e->prefix_key, sizeof(e->prefix_key));
+        e->prefixes = calloc(PQB_PREFIXES, sizeof(*e->prefixes));
+        err = e->prefixes != NULL ? PQB_OK : PQB_ERR_NOMEM;
+    }
     return err;
 }
 
 int pqb_engine_create(struct pqb_engine **out, const struct pqb_engine_config *config,
                       const struct pqb_engine_env *env, struct pqb_store *store, uint64_t *counters,
-                      const uint8_t seed[16], pqb_tstamp now)
+                      const uint8_t seed[PQB_ENGINE_SEED_LEN], pqb_tstamp now)
 {
     struct pqb_engine *e = calloc(1, sizeof(*e));
     int err;
 
     (void)now;
     PQB_ASSERT(config->shards > 0 && config->shards <= 256 && config->shard < config->shards);
-    PQB_ASSERT(env->may_login && env->wall && (env->post || config->shards == 1));
+    PQB_ASSERT(env->may_login && env->may_stay && env->wall && (env->post || config->shards == 1));
     if (!e)
         return PQB_ERR_NOMEM;
     e->config = *config;
@@ -121,6 +129,8 @@ void pqb_engine_destroy(struct pqb_engine *e)
     pqb_unpacker_destroy(e->unpacker);
     pqb_view_destroy(e->view);
     pqb_timerq_fini(&e->timers);
+    free(e->prefixes);
+    pqb_secret_erase(e, sizeof(*e));
     free(e);
 }
 

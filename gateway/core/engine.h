@@ -19,6 +19,7 @@
 #include "common/base/defs.h"
 #include "common/base/rng.h"
 #include "common/base/time.h"
+#include "common/proto/server_keys.h"
 #include "common/wire/limits.h"
 #include "gateway/core/grant.h"
 #include "storage/store.h"
@@ -35,6 +36,10 @@ struct pqb_engine_env {
     bool (*post)(void *ctx, uint32_t shard, const void *mail, size_t len);
     // Do they let the device in? If so, on what ground. Must not block.
     bool (*may_login)(void *ctx, const struct pqb_credentials *c, struct pqb_grant *out);
+    // Would it still, for a login that was let in before? Tickets are asked about, and sessions
+    // when tokens, issuers or revocations have changed. Must not block.
+    bool (*may_stay)(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                     const struct pqb_grant *grant);
     // A line for the log (PQB_LOG_* level); the engine has limited its rate. NULL: silent.
     void (*log)(void *ctx, int level, const char *line);
     // Wall clock in ms, frozen for the turn; for message times only.
@@ -58,15 +63,23 @@ struct pqb_engine_config {
     uint32_t sessions_per_user_max;
     uint64_t reassembly_bytes_max; // all sessions of the shard
     uint64_t request_bytes_max;    // bodies handed to the writer and not completed
+    // Sessions are encrypted with these; outlives the engine or the next reconfiguration. NULL:
+    // plaintext, and encrypted logins are dropped, as plaintext ones are when it is set.
+    const struct pqb_server_keys *keys;
+    uint32_t login_rate;         // handshakes a second for one address under load; 0: unlimited
+    pqb_duration session_max_ns; // an encrypted session ends, for new keys to be exchanged
 };
+
+#define PQB_ENGINE_SEED_LEN 48 // 16 bytes for numbers and tables, 32 for secrets
 
 void pqb_engine_config_default(struct pqb_engine_config *config);
 
 // `counters` has PQB_COUNTER_COUNT numbers (gateway/core/stats.h) that only this engine writes; it
-// may lie in a mapped page. `seed` keys random numbers and tables.
+// may lie in a mapped page. `seed` keys random numbers, tables and secrets.
 PQB_MUST_USE int pqb_engine_create(struct pqb_engine **out, const struct pqb_engine_config *config,
                                    const struct pqb_engine_env *env, struct pqb_store *store,
-                                   uint64_t *counters, const uint8_t seed[16], pqb_tstamp now);
+                                   uint64_t *counters, const uint8_t seed[PQB_ENGINE_SEED_LEN],
+                                   pqb_tstamp now);
 void pqb_engine_destroy(struct pqb_engine *e); // outstanding requests must have been polled or died
                                                // with the store; NULL is fine
 

@@ -28,6 +28,7 @@
 
 #define PQB_BUSY_RETRY_MS    200  // a queue is full
 #define PQB_STORAGE_RETRY_MS 1000 // the disk is full, or a batch was aborted
+#define PQB_PREFIXES         8192 // token buckets of addresses that log in
 #define PQB_HINTS_PER_TURN   1024 // messages read to find whom to tell; more are not told
 
 // One large message, encoded, so that its pieces are not encoded again for each datagram.
@@ -44,6 +45,7 @@ struct pqb_engine {
     struct pqb_view *view;
     uint64_t *counters;
     struct pqb_rng rng;
+    struct pqb_secret_rng secrets;
     struct pqb_token_keys keys;
     uint8_t name_key[PQB_SIPHASH_KEY_LEN]; // names a recipient in receipts; same after a restart
     struct pqb_unpacker *unpacker;
@@ -57,8 +59,12 @@ struct pqb_engine {
     struct pqb_list ready;       // pqb_session.ready
     struct pqb_list completions; // pqb_request.link, not handled yet
     struct pqb_rate resets, log_lines;
-    uint64_t tail_gseq;     // next journal record to read
-    uint64_t journal_first; // of the open view
+    struct pqb_rate hellos, handshakes; // encrypted logins that bring no cookie; exchanges of keys
+    struct pqb_rate *prefixes;          // PQB_PREFIXES; NULL in plaintext
+    uint8_t prefix_key[PQB_SIPHASH_KEY_LEN];
+    pqb_tstamp loaded_until; // cookies are asked for
+    uint64_t tail_gseq;      // next journal record to read
+    uint64_t journal_first;  // of the open view
     uint64_t request_bytes;
     size_t reassembly_left; // bytes
     uint32_t hints_left;    // this turn
@@ -67,6 +73,7 @@ struct pqb_engine {
     bool must_retry; // memory or a read failed somebody: the next turn asks every session again
     bool is_tail_current; // the journal was read to its end once: arrivals are news now
     bool is_draining;
+    uint8_t plain[PQB_DATAGRAM_MAX]; // the datagram at hand, opened
     struct pqb_whole whole;
 };
 
@@ -89,11 +96,41 @@ void pqb_count_verdict(struct pqb_engine *e, enum pqb_verdict verdict);
 void pqb_count_nack(struct pqb_engine *e, enum pqb_nack_reason reason);
 void pqb_count_frame(struct pqb_engine *e, uint8_t code);
 
+// A login that is understood: a plaintext INIT, or the first message of a handshake.
+struct pqb_opened_login {
+    struct pqb_init init; // borrows
+    struct pqb_grant grant;
+    bool is_sealed;
+    uint8_t ciphers;                      // the rest only if it is
+    uint8_t middle[PQB_NOISE_MIDDLE_LEN]; // of the handshake
+};
+
+// handshake.c: encrypted logins.
+void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
+                            size_t len, pqb_tstamp now);
+bool pqb_handshake_is_loaded(struct pqb_engine *e, pqb_tstamp now); // counts one more login
+// The sealed RESP; keys of the session replace the handshake in `h`. 0: it cannot be.
+size_t pqb_handshake_answer(struct pqb_engine *e, struct pqb_half_open *h, struct pqb_resp *resp,
+                            uint8_t out[PQB_DATAGRAM_MAX]);
+bool pqb_handshake_is_confirmed(struct pqb_engine *e, const struct pqb_half_open *h,
+                                const uint8_t *data, size_t len, pqb_tstamp now);
+void pqb_handshake_protect(const struct pqb_half_open *h, struct pqb_channel *c, pqb_tstamp now);
+void pqb_handshake_send_ticket(struct pqb_engine *e, struct pqb_session *s);
+
 // login.c: from INIT to a session.
+void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
+                         const struct pqb_opened_login *login, pqb_tstamp now);
+// False: the login is answered already, a repeat or while draining.
+bool pqb_login_may_begin(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id);
+// True: the address is proven, or need not be; otherwise RETRY is on its way. `cookie` may be NULL.
+bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
+                                const uint8_t *cookie, pqb_tstamp now);
+void pqb_login_send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
+                         uint64_t retry_after_ms, enum pqb_counter counter);
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                        size_t len, bool is_mail, pqb_tstamp now);
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
-                       const uint8_t *data, size_t len);
+                       const uint8_t *data, size_t len, pqb_tstamp now);
 void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r);
 void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
 void pqb_login_on_rollback(struct pqb_engine *e, const struct pqb_request *r, pqb_tstamp now);
@@ -164,6 +201,8 @@ void pqb_hint_stored_unacked(struct pqb_engine *e, struct pqb_session *s);
 // mail.c: between shards.
 void pqb_mail_datagram(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
                        const uint8_t *data, size_t len);
+void pqb_mail_login(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
+                    const struct pqb_opened_login *login);
 void pqb_mail_hint(struct pqb_engine *e, const struct pqb_hint *h);
 void pqb_mail_ephemeral(struct pqb_engine *e, uint32_t shard, const struct pqb_text *to,
                         const uint8_t *frame, size_t len);

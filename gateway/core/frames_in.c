@@ -70,6 +70,7 @@ static enum frame_fate on_frame(struct pqb_engine *e, struct pqb_session *s,
         pqb_fragments_on_reset(s, &f->frag_reset);
         break;
     case PQB_FRAME_PATH_CHALLENGE:
+    case PQB_FRAME_TICKET:
     case PQB_FRAME_NACK:
     case PQB_FRAME_KICK:
     case PQB_FRAME_MSG_A:
@@ -115,18 +116,39 @@ static enum frame_fate on_frames(struct pqb_engine *e, struct pqb_session *s, co
     return FRAME_TAKEN;
 }
 
+static bool open_datagram(struct pqb_engine *e, struct pqb_session *s, const uint8_t *data,
+                          size_t len, struct pqb_data *d, pqb_tstamp now)
+{
+    enum pqb_verdict verdict;
+
+    switch (pqb_channel_open(&s->channel, data, len, e->plain, d, &verdict, now)) {
+    case PQB_CHANNEL_GENUINE:
+        return true;
+    case PQB_CHANNEL_DUPLICATE:
+        pqb_count(e, PQB_COUNTER_DROP_REPLAY);
+        return false;
+    case PQB_CHANNEL_STALE:
+        pqb_count(e, PQB_COUNTER_DROP_STALE);
+        return false;
+    case PQB_CHANNEL_FORGED:
+        pqb_count(e, PQB_COUNTER_DROP_FORGED);
+        return false;
+    case PQB_CHANNEL_BAD:
+        pqb_count_verdict(e, verdict);
+        return false;
+    }
+    return false;
+}
+
 void pqb_session_on_datagram(struct pqb_engine *e, struct pqb_session *s,
                              const struct pqb_addr *from, const uint8_t *data, size_t len,
                              pqb_tstamp now)
 {
     struct pqb_data d;
     struct pqb_channel_receipt receipt;
-    const enum pqb_verdict verdict = pqb_data_decode(data, len, &d);
 
-    if (verdict != PQB_VERDICT_OK) {
-        pqb_count_verdict(e, verdict);
+    if (!open_datagram(e, s, data, len, &d, now))
         return;
-    }
     receipt = pqb_channel_on_data(&s->channel, &d, now);
     switch (receipt.verdict) {
     case PQB_REPLAY_NEW:

@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/proto/path.h"
+#include "common/proto/server_keys.h"
 
 static struct pqb_half_open *of_cid_node(struct pqb_hnode *node)
 {
@@ -81,6 +82,7 @@ struct pqb_half_open *pqb_half_open_table_add(struct pqb_half_open_table *t,
     *h = *proto;
     h->stage = PQB_LOGIN_LOOKUP;
     h->resp = NULL;
+    h->cipher = PQB_CIPHER_NONE;
     h->held_count = 0;
     pqb_list_init(&h->held);
     pqb_list_push_back(&t->age, &h->age);
@@ -103,6 +105,7 @@ void pqb_half_open_table_remove(struct pqb_half_open_table *t, struct pqb_half_o
     pqb_htable_remove(&t->by_cid, &h->by_cid);
     t->count--;
     free(h->resp);
+    pqb_secret_erase(h, sizeof(*h));
     free(h);
 }
 

@@ -12,7 +12,10 @@
 #include "common/base/list.h"
 #include "common/base/siphash.h"
 #include "common/base/time.h"
+#include "common/proto/noise.h"
+#include "common/proto/packet_keys.h"
 #include "common/wire/limits.h"
+#include "gateway/core/grant.h"
 
 #define PQB_HALF_OPEN_NS       (10 * PQB_NS_PER_SEC)
 #define PQB_HELD_DATAGRAMS_MAX 8   // kept for one login while it becomes durable
@@ -47,7 +50,12 @@ struct pqb_half_open {
     bool is_pull;            // the backlog that RESP told waits to be pulled
     uint8_t user_len, device_len;
     char user[PQB_USER_MAX], device[PQB_DEVICE_MAX];
-    uint8_t *resp; // the encoded RESP, for repeated INITs; NULL before
+    struct pqb_grant grant;
+    enum pqb_cipher cipher; // chosen with RESP; NONE: plaintext
+    bool is_sealed;
+    uint8_t ciphers;                      // offered
+    uint8_t secret[PQB_NOISE_MIDDLE_LEN]; // the handshake; from RESP on the client's key and ours
+    uint8_t *resp;                        // the encoded RESP, for repeated INITs; NULL before
     size_t resp_len;
 };
 

@@ -19,8 +19,8 @@
 #define LOOKUPS_MAX       256 // with the writer at once: logins leave slots to messages
 #define ROLLBACK_RETRY_NS (50 * PQB_NS_PER_MS)
 
-static void send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
-                      uint64_t retry_after_ms, enum pqb_counter counter)
+void pqb_login_send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
+                         uint64_t retry_after_ms, enum pqb_counter counter)
 {
     struct pqb_reply *reply = pqb_replies_push(&e->replies, to, PQB_INIT_LEN);
     struct pqb_busy busy = {.init_id = init_id};
@@ -80,21 +80,21 @@ static uint64_t draw_cid(struct pqb_engine *e)
     return 0;
 }
 
-// True: the address is proven, or need not be.
-static bool is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from,
-                             const struct pqb_init *init, pqb_tstamp now)
+bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
+                                const uint8_t *cookie, pqb_tstamp now)
 {
-    const bool is_needed = e->config.retry == PQB_RETRY_ALWAYS ||
-                           e->half_open.count >= (e->config.half_open_max + 1) / 2;
-
-    if (!is_needed)
-        return true;
-    if (init->cookie_len == PQB_COOKIE_LEN) {
-        if (pqb_cookie_is_valid(&e->keys, from, init->init_id, init->cookie, now))
+    if (cookie != NULL) {
+        if (pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now))
             return true;
         pqb_count(e, PQB_COUNTER_LOGIN_COOKIE_BAD);
     }
-    send_retry(e, from, init->init_id, now);
+    // Counted whatever else asks for cookies, or the rush would seem to be over.
+    const bool is_loaded = pqb_handshake_is_loaded(e, now);
+
+    if (!is_loaded && e->config.retry != PQB_RETRY_ALWAYS &&
+        e->half_open.count < (e->config.half_open_max + 1) / 2)
+        return true;
+    send_retry(e, from, init_id, now);
     return false;
 }
 
@@ -109,24 +109,27 @@ static bool is_admitted(struct pqb_engine *e, const struct pqb_addr *from,
     if (old && !pqb_rate_is_free(&old->logins, FLAP_INTERVAL_NS, FLAP_BURST, now)) {
         const pqb_duration wait = pqb_rate_wait(&old->logins, FLAP_INTERVAL_NS, FLAP_BURST, now);
 
-        send_busy(e, from, init->init_id, wait / PQB_NS_PER_MS + 1,
-                  PQB_COUNTER_LOGIN_BUSY_FLAPPING);
+        pqb_login_send_busy(e, from, init->init_id, wait / PQB_NS_PER_MS + 1,
+                            PQB_COUNTER_LOGIN_BUSY_FLAPPING);
         return false;
     }
     if (e->lookups >= LOOKUPS_MAX) {
-        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+        pqb_login_send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS,
+                            PQB_COUNTER_LOGIN_BUSY_STORE);
         return false;
     }
     if (e->half_open.count >= e->config.half_open_max) {
-        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_HALF_OPEN);
+        pqb_login_send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS,
+                            PQB_COUNTER_LOGIN_BUSY_HALF_OPEN);
         return false;
     }
     if (!old && e->sessions.count >= e->config.sessions_max) {
-        send_busy(e, from, init->init_id, SESSIONS_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_SESSIONS);
+        pqb_login_send_busy(e, from, init->init_id, SESSIONS_RETRY_MS,
+                            PQB_COUNTER_LOGIN_BUSY_SESSIONS);
         return false;
     }
     if (!old && u && u->session_count >= e->config.sessions_per_user_max) {
-        send_busy(e, from, init->init_id, SESSIONS_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_USER);
+        pqb_login_send_busy(e, from, init->init_id, SESSIONS_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_USER);
         return false;
     }
     return true;
@@ -143,9 +146,10 @@ static void fill_names(struct pqb_request *r, const struct pqb_half_open *h)
     r->tag[0] = h->cid;
 }
 
-static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struct pqb_init *init,
-                  pqb_tstamp now)
+static void begin(struct pqb_engine *e, const struct pqb_addr *from,
+                  const struct pqb_opened_login *login, pqb_tstamp now)
 {
+    const struct pqb_init *init = &login->init;
     struct pqb_half_open proto = {.from = *from,
                                   .created_at = now,
                                   .cid = draw_cid(e),
@@ -153,6 +157,9 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
                                   .low = init->low,
                                   .cursor = init->cursor,
                                   .epoch = init->epoch,
+                                  .grant = login->grant,
+                                  .is_sealed = login->is_sealed,
+                                  .ciphers = login->ciphers,
                                   .user_len = (uint8_t)init->user.len,
                                   .device_len = (uint8_t)init->device.len};
     struct pqb_half_open *h;
@@ -160,10 +167,12 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
 
     memcpy(proto.user, init->user.data, init->user.len);
     memcpy(proto.device, init->device.data, init->device.len);
+    memcpy(proto.secret, login->middle, sizeof(proto.secret));
     pqb_half_open_earn(&proto, PQB_INIT_LEN);
     h = proto.cid ? pqb_half_open_table_add(&e->half_open, &proto) : NULL;
+    pqb_secret_erase(&proto, sizeof(proto));
     if (!h) {
-        send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
+        pqb_login_send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
         return;
     }
     r = pqb_engine_request(e, PQB_OP_LOOKUP, NULL, 0);
@@ -174,31 +183,58 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
         return;
     }
     pqb_half_open_table_remove(&e->half_open, h);
-    send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+    pqb_login_send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
 }
 
-static bool is_let_in(struct pqb_engine *e, const struct pqb_init *init)
+bool pqb_login_may_begin(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id)
+{
+    struct pqb_half_open *h;
+
+    if (e->is_draining) {
+        pqb_login_send_busy(e, from, init_id, DRAIN_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_DRAIN);
+        return false;
+    }
+    h = pqb_half_open_table_get_init(&e->half_open, from, init_id);
+    if (!h)
+        return true;
+    pqb_count(e, PQB_COUNTER_LOGIN_REPEATED);
+    pqb_half_open_earn(h, PQB_INIT_LEN);
+    if (h->resp)
+        send_resp(e, h);
+    return false;
+}
+
+void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
+                         const struct pqb_opened_login *login, pqb_tstamp now)
+{
+    if (is_admitted(e, from, &login->init, now))
+        begin(e, from, login, now);
+}
+
+static bool is_let_in(struct pqb_engine *e, struct pqb_opened_login *login)
 {
     const struct pqb_credentials c = {
-        .user = init->user, .device = init->device, .token = init->token};
-    struct pqb_grant grant;
+        .user = login->init.user, .device = login->init.device, .token = login->init.token};
 
-    return e->env.may_login(e->env.ctx, &c, &grant);
+    if (e->env.may_login(e->env.ctx, &c, &login->grant))
+        return true;
+    pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
+    return false;
 }
 
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                        size_t len, bool is_mail, pqb_tstamp now)
 {
-    struct pqb_init init;
-    const enum pqb_verdict verdict = pqb_init_decode(e->unpacker, data, len, &init);
-    struct pqb_half_open *h;
+    struct pqb_opened_login login = {.is_sealed = false};
+    struct pqb_init *init = &login.init;
+    const enum pqb_verdict verdict = pqb_init_decode(e->unpacker, data, len, init);
     uint32_t shard;
 
     if (verdict != PQB_VERDICT_OK) {
         pqb_count_verdict(e, verdict);
         return;
     }
-    shard = pqb_store_user_hash(e->store, init.user.data, init.user.len) % e->config.shards;
+    shard = pqb_store_user_hash(e->store, init->user.data, init->user.len) % e->config.shards;
     if (shard != e->config.shard && !PQB_MUTANT(SHARD_OF_ADDRESS)) {
         if (is_mail)
             pqb_count(e, PQB_COUNTER_MAIL_BAD);
@@ -207,26 +243,11 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
         return;
     }
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
-    if (e->is_draining) {
-        send_busy(e, from, init.init_id, DRAIN_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_DRAIN);
-        return;
-    }
-    h = pqb_half_open_table_get_init(&e->half_open, from, init.init_id);
-    if (h) {
-        pqb_count(e, PQB_COUNTER_LOGIN_REPEATED);
-        pqb_half_open_earn(h, len);
-        if (h->resp)
-            send_resp(e, h);
-        return;
-    }
-    if (!is_cookie_passed(e, from, &init, now))
-        return;
-    if (!is_let_in(e, &init)) {
-        pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
-        return;
-    }
-    if (is_admitted(e, from, &init, now))
-        begin(e, from, &init, now);
+    if (pqb_login_may_begin(e, from, init->init_id) &&
+        pqb_login_is_cookie_passed(e, from, init->init_id,
+                                   init->cookie_len != 0 ? init->cookie : NULL, now) &&
+        is_let_in(e, &login))
+        pqb_login_on_opened(e, from, &login, now);
 }
 
 // ------------------------------------------------------------------------------------ preview
@@ -275,17 +296,24 @@ void pqb_login_on_lookup(struct pqb_engine *e, const struct pqb_request *r)
         return; // expired meanwhile
     if (r->result != PQB_RESULT_DONE && r->result != PQB_RESULT_UNKNOWN) {
         pqb_half_open_spend(h, PQB_BUSY_LEN);
-        send_busy(e, &h->from, h->init_id, PQB_STORAGE_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
+        pqb_login_send_busy(e, &h->from, h->init_id, PQB_STORAGE_RETRY_MS,
+                            PQB_COUNTER_LOGIN_BUSY_STORE);
         pqb_half_open_table_remove(&e->half_open, h);
         return;
     }
     build_resp(e, h, r, &resp);
-    h->resp_len = pqb_resp_encode(&resp, bytes);
+    h->resp_len =
+        h->is_sealed ? pqb_handshake_answer(e, h, &resp, bytes) : pqb_resp_encode(&resp, bytes);
     PQB_ASSERT(h->resp_len <= PQB_INIT_LEN);
+    if (h->resp_len == 0) {
+        pqb_count(e, PQB_COUNTER_LOGIN_FORGED);
+        pqb_half_open_table_remove(&e->half_open, h);
+        return;
+    }
     h->resp = malloc(h->resp_len);
     if (!h->resp) {
         pqb_half_open_spend(h, PQB_BUSY_LEN);
-        send_busy(e, &h->from, h->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
+        pqb_login_send_busy(e, &h->from, h->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_MEMORY_FAILED);
         pqb_half_open_table_remove(&e->half_open, h);
         return;
     }
@@ -317,7 +345,7 @@ static void confirm(struct pqb_engine *e, struct pqb_half_open *h)
 }
 
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
-                       const uint8_t *data, size_t len)
+                       const uint8_t *data, size_t len, pqb_tstamp now)
 {
     struct pqb_data d;
     const enum pqb_verdict verdict = pqb_data_decode(data, len, &d);
@@ -328,6 +356,10 @@ void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const stru
     }
     if (h->stage == PQB_LOGIN_LOOKUP) { // nobody has been told this connection id
         pqb_count(e, PQB_COUNTER_DROP_CID);
+        return;
+    }
+    if (h->is_sealed && !pqb_handshake_is_confirmed(e, h, data, len, now)) {
+        pqb_count(e, PQB_COUNTER_DROP_FORGED);
         return;
     }
     hold(e, h, from, data, len);
@@ -477,6 +509,7 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
     start_session(e, s, h, r, now);
     if (old)
         replace(e, old, s, now);
+    pqb_handshake_send_ticket(e, s);
     pqb_list_init(&held);
     while (!pqb_list_is_empty(&h->held)) {
         struct pqb_list *node = pqb_list_pop_front(&h->held);

@@ -9,6 +9,7 @@ enum mail_kind {
     MAIL_DATAGRAM = 1,
     MAIL_HINT = 2,
     MAIL_EPHEMERAL = 3,
+    MAIL_LOGIN = 4,
 };
 
 static void post(struct pqb_engine *e, uint32_t shard, const struct pqb_writer_cursor *w)
@@ -20,23 +21,15 @@ static void post(struct pqb_engine *e, uint32_t shard, const struct pqb_writer_c
         pqb_count(e, PQB_COUNTER_MAIL_DROPPED);
 }
 
-void pqb_mail_datagram(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
-                       const uint8_t *data, size_t len)
+static void put_addr(struct pqb_writer_cursor *w, const struct pqb_addr *from)
 {
-    uint8_t mail[PQB_MAIL_MAX];
-    struct pqb_writer_cursor w;
-
-    pqb_wcur_init(&w, mail, sizeof(mail));
-    pqb_wcur_u8(&w, MAIL_DATAGRAM);
-    pqb_wcur_bytes(&w, from->ip, sizeof(from->ip));
-    pqb_wcur_u16(&w, from->port);
-    pqb_wcur_u8(&w, from->family);
-    pqb_wcur_u8(&w, from->local);
-    pqb_wcur_bytes(&w, data, len);
-    post(e, shard, &w);
+    pqb_wcur_bytes(w, from->ip, sizeof(from->ip));
+    pqb_wcur_u16(w, from->port);
+    pqb_wcur_u8(w, from->family);
+    pqb_wcur_u8(w, from->local);
 }
 
-static void open_datagram(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_tstamp now)
+static struct pqb_addr get_addr(struct pqb_reader_cursor *c)
 {
     struct pqb_addr from = {.family = 0};
     const uint8_t *ip = pqb_rcur_bytes(c, sizeof(from.ip));
@@ -46,10 +39,99 @@ static void open_datagram(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb
     from.port = pqb_rcur_u16(c);
     from.family = pqb_rcur_u8(c);
     from.local = pqb_rcur_u8(c);
+    return from;
+}
+
+void pqb_mail_datagram(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
+                       const uint8_t *data, size_t len)
+{
+    uint8_t mail[PQB_MAIL_MAX];
+    struct pqb_writer_cursor w;
+
+    pqb_wcur_init(&w, mail, sizeof(mail));
+    pqb_wcur_u8(&w, MAIL_DATAGRAM);
+    put_addr(&w, from);
+    pqb_wcur_bytes(&w, data, len);
+    post(e, shard, &w);
+}
+
+static void open_datagram(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_tstamp now)
+{
+    const struct pqb_addr from = get_addr(c);
+
     if (c->is_bad)
         pqb_count(e, PQB_COUNTER_MAIL_BAD);
     else
         pqb_datagram_dispatch(e, &from, c->at, pqb_rcur_left(c), true, now);
+}
+
+static void put_text(struct pqb_writer_cursor *w, const struct pqb_text *text)
+{
+    pqb_wcur_u8(w, (uint8_t)text->len);
+    pqb_wcur_bytes(w, text->data, text->len);
+}
+
+static struct pqb_text get_text(struct pqb_reader_cursor *c)
+{
+    const size_t len = pqb_rcur_u8(c);
+
+    return (struct pqb_text){(const char *)pqb_rcur_bytes(c, len), len};
+}
+
+static void get_bytes(struct pqb_reader_cursor *c, void *out, size_t len)
+{
+    const uint8_t *bytes = pqb_rcur_bytes(c, len);
+
+    if (bytes)
+        memcpy(out, bytes, len);
+}
+
+// A login that this shard has opened; the token has done its work.
+void pqb_mail_login(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
+                    const struct pqb_opened_login *login)
+{
+    uint8_t mail[PQB_MAIL_MAX];
+    struct pqb_writer_cursor w;
+
+    pqb_wcur_init(&w, mail, sizeof(mail));
+    pqb_wcur_u8(&w, MAIL_LOGIN);
+    put_addr(&w, from);
+    pqb_wcur_u64(&w, login->init.init_id);
+    pqb_wcur_u8(&w, login->ciphers);
+    pqb_wcur_bytes(&w, login->middle, sizeof(login->middle));
+    pqb_wcur_u64(&w, login->grant.expires_ms);
+    pqb_wcur_bytes(&w, login->grant.source, sizeof(login->grant.source));
+    pqb_wcur_bytes(&w, login->grant.key_id, sizeof(login->grant.key_id));
+    put_text(&w, &login->init.user);
+    put_text(&w, &login->init.device);
+    pqb_wcur_u32(&w, login->init.epoch);
+    pqb_wcur_u64(&w, login->init.low);
+    pqb_wcur_u64(&w, login->init.cursor);
+    post(e, shard, &w);
+    pqb_secret_erase(mail, sizeof(mail));
+}
+
+static void open_login(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_tstamp now)
+{
+    const struct pqb_addr from = get_addr(c);
+    struct pqb_opened_login login = {.is_sealed = true};
+
+    login.init.init_id = pqb_rcur_u64(c);
+    login.ciphers = pqb_rcur_u8(c);
+    get_bytes(c, login.middle, sizeof(login.middle));
+    login.grant.expires_ms = pqb_rcur_u64(c);
+    get_bytes(c, login.grant.source, sizeof(login.grant.source));
+    get_bytes(c, login.grant.key_id, sizeof(login.grant.key_id));
+    login.init.user = get_text(c);
+    login.init.device = get_text(c);
+    login.init.epoch = pqb_rcur_u32(c);
+    login.init.low = pqb_rcur_u64(c);
+    login.init.cursor = pqb_rcur_u64(c);
+    if (c->is_bad || e->config.keys == NULL)
+        pqb_count(e, PQB_COUNTER_MAIL_BAD);
+    else if (pqb_login_may_begin(e, &from, login.init.init_id))
+        pqb_login_on_opened(e, &from, &login, now);
+    pqb_secret_erase(&login, sizeof(login));
 }
 
 void pqb_mail_hint(struct pqb_engine *e, const struct pqb_hint *h)
@@ -132,6 +214,9 @@ void pqb_mail_open(struct pqb_engine *e, const void *mail, size_t len, pqb_tstam
     switch ((enum mail_kind)pqb_rcur_u8(&c)) {
     case MAIL_DATAGRAM:
         open_datagram(e, &c, now);
+        return;
+    case MAIL_LOGIN:
+        open_login(e, &c, now);
         return;
     case MAIL_HINT:
         open_hint(e, &c);

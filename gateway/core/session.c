@@ -22,7 +22,9 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     s->created_at = now;
     s->retry_at = PQB_NEVER;
     s->jitter = (float)pqb_rng_below(&e->rng, 1024) / 1024;
+    s->grant = h->grant;
     pqb_channel_init(&s->channel, h->cid, now);
+    pqb_handshake_protect(h, &s->channel, now);
     pqb_path_init(&s->path, &h->from);
     pqb_sent_map_init(&s->sent);
     pqb_timer_init(&s->timer);
@@ -54,6 +56,7 @@ void pqb_session_close(struct pqb_engine *e, struct pqb_session *s)
         free(s->frag);
     }
     pqb_sent_map_fini(&s->sent, &s->channel.cc);
+    pqb_channel_fini(&s->channel);
     free(s);
     pqb_count(e, PQB_COUNTER_SESSION_CLOSED);
 }
@@ -69,6 +72,8 @@ static enum pqb_counter kick_counter(enum pqb_kick_reason reason)
         return PQB_COUNTER_SESSION_EPOCH;
     case PQB_KICK_GIVE_UP:
         return PQB_COUNTER_SESSION_GAVE_UP;
+    case PQB_KICK_EXPIRED:
+        return PQB_COUNTER_SESSION_EXPIRED;
     case PQB_KICK_ADMIN:
         break;
     }
@@ -90,8 +95,7 @@ void pqb_session_kick(struct pqb_engine *e, struct pqb_session *s, enum pqb_kick
         if (s->outbox)
             used = pqb_outbox_pop(s->outbox, frames, PQB_FRAMES_MAX - 32);
         used += pqb_frame_encode(&frame, frames + used, PQB_FRAMES_MAX - used);
-        (void)pqb_channel_stamp(&s->channel, reply->data, now);
-        reply->len = PQB_DATA_HEADER_LEN + used;
+        reply->len = pqb_channel_seal(&s->channel, reply->data, used, now);
     } else {
         pqb_count(e, PQB_COUNTER_REPLY_DROPPED);
     }
@@ -165,10 +169,28 @@ static pqb_tstamp earlier(pqb_tstamp a, pqb_tstamp b)
     return PQB_MIN(a, b);
 }
 
+// An encrypted session ends in time to exchange new keys, and when what let it in is over.
+static pqb_tstamp expiry(const struct pqb_engine *e, const struct pqb_session *s, pqb_tstamp now)
+{
+    pqb_tstamp at = PQB_NEVER;
+
+    if (s->channel.cipher != PQB_CIPHER_NONE)
+        at = pqb_tstamp_add(s->created_at, e->config.session_max_ns);
+    if (s->grant.expires_ms == UINT64_MAX)
+        return at;
+    const pqb_wall_ms wall = e->env.wall(e->env.ctx);
+    const pqb_wall_ms left = s->grant.expires_ms > wall ? s->grant.expires_ms - wall : 0;
+
+    return left < PQB_NEVER / PQB_NS_PER_MS ? earlier(at, pqb_tstamp_add(now, left * PQB_NS_PER_MS))
+                                            : at;
+}
+
 void pqb_session_rearm(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now)
 {
     pqb_tstamp at = pqb_tstamp_add(s->channel.received_at, e->config.idle_ns);
 
+    at = earlier(at, expiry(e, s, now));
+    at = earlier(at, pqb_channel_deadline(&s->channel));
     at = earlier(at, pqb_sent_map_deadline(&s->sent, &s->channel, (double)s->jitter));
     at = earlier(at, pqb_path_deadline(&s->path));
     at = earlier(at, pqb_submit_hold_deadline(s));
@@ -206,6 +228,11 @@ void pqb_session_on_timeout(struct pqb_engine *e, struct pqb_session *s, pqb_tst
         pqb_session_close(e, s);
         return;
     }
+    if (expiry(e, s, now) <= now) {
+        pqb_session_kick(e, s, PQB_KICK_EXPIRED, now);
+        return;
+    }
+    pqb_channel_on_timeout(&s->channel, now);
     if (!retransmission_timeout(e, s, now))
         return;
     if (pqb_path_on_timeout(&s->path, now))

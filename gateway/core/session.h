@@ -17,6 +17,7 @@
 #include "common/proto/path.h"
 #include "common/proto/sent_map.h"
 #include "common/wire/frame.h"
+#include "gateway/core/grant.h"
 #include "gateway/core/outbox.h"
 #include "gateway/core/rate.h"
 #include "gateway/core/user_table.h"
@@ -49,6 +50,7 @@ struct pqb_session {
     pqb_tstamp created_at;
     pqb_tstamp retry_at; // a cursor request found no slot; PQB_NEVER: none waits
     struct pqb_rate logins, messages;
+    struct pqb_grant grant;   // on what ground it was let in
     uint64_t low;             // highest `low` the client has told
     uint64_t cursor;          // acknowledged by the client
     uint64_t cursor_durable;  // and committed

@@ -79,6 +79,16 @@ static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_gra
                             c->device.len, c->token.data, c->token.len);
 }
 
+static bool may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                     const struct pqb_grant *grant)
+{
+    (void)ctx;
+    (void)user;
+    (void)device;
+    (void)grant;
+    return true;
+}
+
 static void log_line(void *ctx, int level, const char *line)
 {
     const struct pqb_shard *s = ctx;
@@ -338,10 +348,11 @@ static int create_engine(struct pqb_shard *s)
         .ctx = s,
         .post = post,
         .may_login = may_login,
+        .may_stay = may_stay,
         .log = log_line,
         .wall = wall,
     };
-    uint8_t seed[16];
+    uint8_t seed[PQB_ENGINE_SEED_LEN];
     const int err = pqb_os_entropy(seed, sizeof(seed));
 
     if (err != PQB_OK)

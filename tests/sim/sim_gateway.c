@@ -97,6 +97,16 @@ static bool env_may_login(void *ctx, const struct pqb_credentials *c, struct pqb
     return true;
 }
 
+static bool env_may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                         const struct pqb_grant *grant)
+{
+    (void)ctx;
+    (void)user;
+    (void)device;
+    (void)grant;
+    return true;
+}
+
 static void env_log(void *ctx, int level, const char *line)
 {
     struct sim_shard *shard = ctx;
@@ -272,13 +282,15 @@ static void start_shard(struct sim_gateway *g, uint32_t i)
     const struct pqb_engine_env env = {.ctx = shard,
                                        .post = env_post,
                                        .may_login = env_may_login,
+                                       .may_stay = env_may_stay,
                                        .log = env_log,
                                        .wall = env_wall};
     struct pqb_engine_config config;
-    uint8_t seed[16];
+    uint8_t seed[PQB_ENGINE_SEED_LEN] = {0};
 
     engine_config(g, i, &config);
-    pqb_rng_fill(g->rng, seed, sizeof(seed));
+    pqb_rng_fill(g->rng, seed, PQB_SIPHASH_KEY_LEN);
+    memcpy(seed + PQB_SIPHASH_KEY_LEN, seed, PQB_SIPHASH_KEY_LEN); // of secrets, when encrypted
     memset(shard->counters, 0, sizeof(shard->counters));
     PQB_ASSERT(pqb_engine_create(&shard->engine, &config, &env, g->store, shard->counters, seed,
                                  g->now) == PQB_OK);

@@ -345,7 +345,8 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
                                                      .on_forgotten = on_forgotten,
                                                      .on_backlog = on_backlog,
                                                      .on_dead_letter = on_dead_letter};
-    pqb_rng_fill(&p->rng, config.seed, sizeof(config.seed));
+    pqb_rng_fill(&p->rng, config.seed, PQB_SIPHASH_KEY_LEN);
+    memcpy(config.seed + PQB_SIPHASH_KEY_LEN, config.seed, PQB_SIPHASH_KEY_LEN); // of secrets
     err = pqb_client_create(&p->client, &config, now);
     if (err != PQB_CLIENT_OK) {
         sim_oracle_fail(p->oracle, "the client of device %u does not start: %s", p->device,

@@ -31,6 +31,17 @@ static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_gra
     return !g->is_login_refused;
 }
 
+static bool may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                     const struct pqb_grant *grant)
+{
+    const struct gate *g = ctx;
+
+    (void)user;
+    (void)device;
+    (void)grant;
+    return !g->is_login_refused;
+}
+
 static pqb_wall_ms wall(void *ctx)
 {
     const struct gate *g = ctx;
@@ -53,11 +64,11 @@ void gate_init(struct gate *g, uint32_t shards)
 static void open_engines(struct gate *g)
 {
     const struct pqb_engine_env env = {
-        .ctx = g, .post = post, .may_login = may_login, .wall = wall};
+        .ctx = g, .post = post, .may_login = may_login, .may_stay = may_stay, .wall = wall};
 
     for (uint32_t i = 0; i < g->config.shards; i++) {
         struct pqb_engine_config config = g->config;
-        uint8_t seed[16] = {(uint8_t)(i + 1), 42};
+        uint8_t seed[PQB_ENGINE_SEED_LEN] = {(uint8_t)(i + 1), 42};
 
         config.shard = i;
         PQB_ASSERT(pqb_engine_create(&g->engines[i], &config, &env, g->store.s, g->counters[i],
@@ -68,9 +79,9 @@ static void open_engines(struct gate *g)
 int gate_try_engine(struct gate *g)
 {
     const struct pqb_engine_env env = {
-        .ctx = g, .post = post, .may_login = may_login, .wall = wall};
+        .ctx = g, .post = post, .may_login = may_login, .may_stay = may_stay, .wall = wall};
     static uint64_t counters[PQB_COUNTER_COUNT];
-    const uint8_t seed[16] = {9};
+    const uint8_t seed[PQB_ENGINE_SEED_LEN] = {9};
     struct pqb_engine *e = NULL;
     const int err = pqb_engine_create(&e, &g->config, &env, g->store.s, counters, seed, 1);
 

@@ -102,7 +102,7 @@ static bool send_one(struct world *w)
     }
     if (p.count == 0)
         return false;
-    (void)pqb_channel_stamp(&w->sender, p.header, w->now);
+    (void)pqb_channel_seal(&w->sender, p.header, 0, w->now);
     post(w, &p);
     return true;
 }
@@ -146,7 +146,7 @@ static void on_items(struct world *w, const struct parcel *p)
         answer.count = p->count;
         memcpy(answer.keys, p->keys, sizeof(answer.keys));
     }
-    (void)pqb_channel_stamp(&w->receiver, answer.header, w->now);
+    (void)pqb_channel_seal(&w->receiver, answer.header, 0, w->now);
     post(w, &answer);
 }
 

@@ -48,7 +48,8 @@ static void peek_checks_length_then_version_then_type(void **state)
     assert_int_equal(peek(0x06, 100), PQB_VERDICT_VERSION);
     assert_int_equal(peek(0x26, 1), PQB_VERDICT_VERSION);
     assert_int_equal(peek(0x10, 100), PQB_VERDICT_TYPE);
-    assert_int_equal(peek(0x14, 1200), PQB_VERDICT_TYPE); // RESUME is not spoken yet
+    assert_int_equal(peek(0x14, 1199), PQB_VERDICT_SHORT);
+    assert_int_equal(peek(0x14, 1200), PQB_VERDICT_OK);
     for (uint8_t type = 8; type < 16; type++)
         assert_int_equal(peek((uint8_t)(0x10 | type), 1200), PQB_VERDICT_TYPE);
 }

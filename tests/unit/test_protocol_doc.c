@@ -222,6 +222,8 @@ static const struct number limits[] = {
     NUMBER(PQB_RECEIPT_LEN),
     NUMBER(PQB_NONCE_LEN),
     NUMBER(PQB_PATH_LEN),
+    NUMBER(PQB_MAC1_LEN),
+    NUMBER(PQB_TICKET_LEN),
     NUMBER(PQB_SEQ_WINDOW),
     NUMBER(PQB_PUSH_WINDOW),
     NUMBER(PQB_PAGE_MAX),
@@ -274,11 +276,10 @@ static void the_states_and_other_reasons_are_those_of_the_code(void **state)
                                          {"damaged", PQB_GAP_DAMAGED},
                                          {"generation", PQB_GAP_GENERATION},
                                          {"recalled", PQB_GAP_RECALLED}};
-    static const struct number kicks[] = {{"replaced", PQB_KICK_REPLACED},
-                                          {"admin", PQB_KICK_ADMIN},
-                                          {"drain", PQB_KICK_DRAIN},
-                                          {"epoch", PQB_KICK_EPOCH},
-                                          {"give_up", PQB_KICK_GIVE_UP}};
+    static const struct number kicks[] = {
+        {"replaced", PQB_KICK_REPLACED}, {"admin", PQB_KICK_ADMIN},
+        {"drain", PQB_KICK_DRAIN},       {"epoch", PQB_KICK_EPOCH},
+        {"give_up", PQB_KICK_GIVE_UP},   {"expired", PQB_KICK_EXPIRED}};
     char row[128];
 
     (void)state;

@@ -50,7 +50,7 @@ static void send_datagrams(struct fixture *f, unsigned datagrams, unsigned each,
             assert_non_null(item);
             pqb_sent_map_on_sent(&f->map, item, bytes, &f->channel, now);
         }
-        (void)pqb_channel_stamp(&f->channel, header, now);
+        (void)pqb_channel_seal(&f->channel, header, 0, now);
     }
 }
 

@@ -1,0 +1,138 @@
+#include "common/base/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+
+#define NAME_LEN_MAX 200
+
+int pqb_dir_make(const char *path)
+{
+    char *copy = strdup(path);
+    int err = PQB_OK;
+
+    if (copy == NULL)
+        return PQB_ERR_NOMEM;
+    for (char *at = copy + 1; err == PQB_OK && *at != '\0'; at++) {
+        if (*at != '/')
+            continue;
+        *at = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+            err = pqb_err_from_errno(errno);
+        *at = '/';
+    }
+    if (err == PQB_OK && mkdir(copy, 0700) != 0 && errno != EEXIST)
+        err = pqb_err_from_errno(errno);
+    free(copy);
+    return err;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = write(fd, data, len);
+
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            return n == 0 ? PQB_ERR_IO : pqb_err_from_errno(errno);
+        }
+    }
+    return PQB_OK;
+}
+
+int pqb_file_replace(int folder, const char *name, const void *data, size_t len)
+{
+    char fresh[NAME_LEN_MAX + 8];
+    int fd, err;
+
+    if (strlen(name) > NAME_LEN_MAX)
+        return PQB_ERR_INVALID;
+    (void)snprintf(fresh, sizeof(fresh), "%s.new", name);
+    fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return pqb_err_from_errno(errno);
+    err = write_all(fd, data, len);
+    if (err == PQB_OK && fdatasync(fd) != 0)
+        err = pqb_err_from_errno(errno);
+    if (close(fd) != 0 && err == PQB_OK)
+        err = pqb_err_from_errno(errno);
+    if (err == PQB_OK && (renameat(folder, fresh, folder, name) != 0 || fsync(folder) != 0))
+        err = pqb_err_from_errno(errno);
+    return err;
+}
+
+static int read_all(int fd, uint8_t *out, size_t max, size_t *len)
+{
+    *len = 0;
+    while (*len < max) {
+        const ssize_t n = read(fd, out + *len, max - *len);
+
+        if (n == 0)
+            return PQB_OK;
+        if (n > 0)
+            *len += (size_t)n;
+        else if (errno != EINTR)
+            return pqb_err_from_errno(errno);
+    }
+    return PQB_OK;
+}
+
+int pqb_file_read(int folder, const char *name, void *out, size_t max, size_t *len)
+{
+    const int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    uint8_t more;
+    int err;
+
+    if (fd < 0)
+        return pqb_err_from_errno(errno);
+    err = read_all(fd, out, max, len);
+    if (err == PQB_OK && *len == max && read(fd, &more, 1) > 0)
+        err = PQB_ERR_TOO_LARGE;
+    (void)close(fd);
+    return err;
+}
+
+void pqb_hex_encode(const uint8_t *data, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < len; i++) {
+        *out++ = digits[data[i] >> 4];
+        *out++ = digits[data[i] & 15];
+    }
+    *out = '\0';
+}
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+int pqb_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t len)
+{
+    if (text_len != 2 * len)
+        return PQB_ERR_INVALID;
+    for (size_t i = 0; i < len; i++) {
+        const int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return PQB_ERR_INVALID;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return PQB_OK;
+}
