@@ -146,6 +146,24 @@ static void the_responder_learns_who_the_initiator_is(void **state)
     assert_memory_equal(r.rs, client.public, PQB_KEY_LEN);
 }
 
+// X25519 ignores the top bit: who has the secret key may tell his public key in another form, and
+// is then somebody else to those who compare keys.
+static void one_secret_key_has_more_than_one_public_key(void **state)
+{
+    struct pqb_noise_keypair other_form = client;
+    struct pqb_noise i, r;
+    struct message first;
+
+    (void)state;
+    other_form.public[PQB_KEY_LEN - 1] ^= 0x80;
+    pqb_noise_init_ik(&i, true, &other_form, gateway.public, "prologue", 8);
+    begin(&r, PQB_NOISE_IK, false);
+    write_first(&i, &first);
+    must_read(&r, &first);
+    assert_memory_equal(r.rs, other_form.public, PQB_KEY_LEN);
+    assert_memory_not_equal(r.rs, client.public, PQB_KEY_LEN);
+}
+
 static void a_payload_of_any_length_arrives(void **state)
 {
     static const size_t overhead[] = {PQB_NOISE_IK_OVERHEAD, PQB_NOISE_NNPSK0_OVERHEAD};
@@ -548,6 +566,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_sides_get_the_same_two_keys),
         cmocka_unit_test(the_responder_learns_who_the_initiator_is),
+        cmocka_unit_test(one_secret_key_has_more_than_one_public_key),
         cmocka_unit_test(a_payload_of_any_length_arrives),
         cmocka_unit_test(a_flipped_bit_anywhere_in_either_message_is_refused),
         cmocka_unit_test(a_message_of_any_other_length_is_refused),
