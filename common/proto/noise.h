@@ -37,7 +37,9 @@ struct pqb_noise {
     enum pqb_noise_pattern pattern;
     bool is_initiator;
     struct pqb_noise_keypair s, e;
-    uint8_t rs[PQB_KEY_LEN], re[PQB_KEY_LEN]; // the peer's static and ephemeral public keys
+    // The peer's static and ephemeral public keys. One secret key has several public ones that are
+    // read alike (X25519 ignores the top bit): only equal bytes make the same peer.
+    uint8_t rs[PQB_KEY_LEN], re[PQB_KEY_LEN];
     uint8_t psk[PQB_KEY_LEN];
 };
 
