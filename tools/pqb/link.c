@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include "common/base/err.h"
+#include "common/base/file.h"
+#include "common/proto/server_keys.h"
 #include "common/wire/frame.h"
 #include "tools/pqb/pqb.h"
 
@@ -110,15 +114,102 @@ int link_state_path(const char *command, const char *state, const char *user, co
     return CLI_EXIT_DONE;
 }
 
+static char state_path[LINK_PATH_MAX]; // a program has one client
+
 static int open_store(struct link *l, const struct link_options *o)
 {
-    char path[LINK_PATH_MAX];
-    int err = link_state_path(l->command, o->state, o->user, o->device, path);
+    int err = link_state_path(l->command, o->state, o->user, o->device, state_path);
 
     if (err != CLI_EXIT_DONE)
         return err;
-    err = pqb_client_store_file_open(&l->store, path);
-    return err == 0 ? CLI_EXIT_DONE : complain_of_store(l, err, path);
+    err = pqb_client_store_file_open(&l->store, state_path);
+    return err == 0 ? CLI_EXIT_DONE : complain_of_store(l, err, state_path);
+}
+
+// ---------------------------------------------------------------------------------- encryption
+
+// What a login is made with, besides names.
+struct credentials {
+    bool is_sealed;
+    uint8_t server_key[PQB_CLIENT_KEY_LEN], device_key[PQB_CLIENT_KEY_LEN];
+    uint8_t ticket[PQB_CLIENT_TICKET_LEN];
+    size_t ticket_len;
+    char token[PQB_CLIENT_TOKEN_MAX + 2];
+};
+
+// Losing one costs the next login some work, nothing else.
+static void keep_ticket(void *ctx, const void *ticket, size_t len)
+{
+    (void)ctx;
+    (void)pqb_client_ticket_save(state_path, ticket, len);
+}
+
+static bool is_local(const char *server)
+{
+    struct pqb_addr addr;
+
+    return cli_resolve(server, &addr) && pqb_addr_is_loopback(&addr);
+}
+
+int link_load_device_key(const char *command, const char *path, uint8_t secret[PQB_CLIENT_KEY_LEN])
+{
+    const struct link l = {.command = command};
+    const int err = pqb_client_device_key_load(path, secret);
+    char what[LINK_PATH_MAX + 64];
+
+    if (err == 0)
+        return CLI_EXIT_DONE;
+    (void)snprintf(what, sizeof(what), "can't use %s/device.key: %s", path,
+                   err == PQB_CLIENT_ERR_CORRUPT ? "it is damaged" : strerror(errno));
+    return complain(&l, CLI_EXIT_FINDING, what,
+                    "Restore it, or move it away: a new key then needs a new token.");
+}
+
+static int load_keys(const struct link *l, const struct link_options *o, struct credentials *c)
+{
+    const char *from_env = getenv("PQB_SERVER_KEY");
+    const char *key = o->server_key;
+
+    if (key == NULL && !o->may_be_plaintext && from_env != NULL && *from_env != '\0')
+        key = from_env;
+    if (key == NULL) {
+        if (o->may_be_plaintext || is_local(o->server))
+            return CLI_EXIT_DONE;
+        return complain(l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
+                        "On the gateway's machine 'pqbctl server-key' prints it.");
+    }
+    if (pqb_hex_decode(key, strlen(key), c->server_key, sizeof(c->server_key)) != PQB_OK)
+        return complain(l, CLI_EXIT_USAGE, "--server-key is not 64 hexadecimal digits",
+                        "On the gateway's machine 'pqbctl server-key' prints it.");
+    c->is_sealed = true;
+    c->ticket_len = pqb_client_ticket_load(state_path, c->ticket);
+    return link_load_device_key(l->command, state_path, c->device_key);
+}
+
+// The first line of the file.
+static int load_token(const struct link *l, const char *path, struct credentials *c)
+{
+    char what[LINK_PATH_MAX + 128];
+    size_t len = 0;
+    int err;
+
+    if (path == NULL)
+        return CLI_EXIT_DONE;
+    err = pqb_file_read(AT_FDCWD, path, c->token, sizeof(c->token) - 1, &len);
+    if (err == PQB_ERR_TOO_LARGE) {
+        return complain(l, CLI_EXIT_USAGE, "the token is longer than 640 bytes",
+                        "--token names a file that holds nothing else.");
+    }
+    if (err != PQB_OK) {
+        (void)snprintf(what, sizeof(what), "can't read the token file %.*s: %s", LINK_PATH_MAX,
+                       path, strerror(errno));
+        return complain(l, CLI_EXIT_USAGE, what, "--token names a file that holds the token.");
+    }
+    c->token[len] = '\0';
+    c->token[strcspn(c->token, "\r\n")] = '\0';
+    if (strlen(c->token) > PQB_CLIENT_TOKEN_MAX)
+        return complain(l, CLI_EXIT_USAGE, "the token is longer than 640 bytes", NULL);
+    return CLI_EXIT_DONE;
 }
 
 static int check_names(const struct link *l, const struct link_options *o)
@@ -129,12 +220,11 @@ static int check_names(const struct link *l, const struct link_options *o)
     if (!pqb_name_is_valid(o->device, strlen(o->device), PQB_DEVICE_MAX))
         return complain(l, CLI_EXIT_USAGE, "--device is not a name",
                         "A device has 1 to 32 bytes of UTF-8 without control characters.");
-    if (o->token != NULL && strlen(o->token) > PQB_TOKEN_MAX)
-        return complain(l, CLI_EXIT_USAGE, "--token is longer than 640 bytes", NULL);
     return CLI_EXIT_DONE;
 }
 
 static int open_client(struct link *l, const struct link_options *o,
+                       const struct credentials *credentials,
                        const struct pqb_client_callbacks *callbacks, void *ctx)
 {
     struct pqb_client_config config;
@@ -143,9 +233,16 @@ static int open_client(struct link *l, const struct link_options *o,
     pqb_client_config_default(&config);
     config.user = o->user;
     config.device = o->device;
-    config.token = o->token;
+    config.token = credentials->token;
+    if (credentials->is_sealed) {
+        config.server_key = credentials->server_key;
+        config.device_key = credentials->device_key;
+        config.ticket = credentials->ticket;
+        config.ticket_len = credentials->ticket_len;
+    }
     config.store = l->store;
     config.callbacks = *callbacks;
+    config.callbacks.on_ticket = keep_ticket;
     config.ctx = ctx;
     config.watch_max = o->watch_max;
     config.poison_limit = o->poison_limit;
@@ -167,6 +264,7 @@ static int open_client(struct link *l, const struct link_options *o,
 int link_open(struct link *l, const char *command, const struct link_options *options,
               const struct pqb_client_callbacks *callbacks, void *ctx)
 {
+    struct credentials credentials = {.is_sealed = false};
     int status;
 
     *l = (struct link){.command = command, .server = options->server, .deadline = PQB_NEVER};
@@ -177,7 +275,12 @@ int link_open(struct link *l, const char *command, const struct link_options *op
     if (status == CLI_EXIT_DONE)
         status = open_store(l, options);
     if (status == CLI_EXIT_DONE)
-        status = open_client(l, options, callbacks, ctx);
+        status = load_token(l, options->token, &credentials);
+    if (status == CLI_EXIT_DONE)
+        status = load_keys(l, options, &credentials);
+    if (status == CLI_EXIT_DONE)
+        status = open_client(l, options, &credentials, callbacks, ctx);
+    pqb_secret_erase(&credentials, sizeof(credentials));
     if (status != CLI_EXIT_DONE) {
         link_close(l);
         return status;
@@ -230,7 +333,8 @@ static int tell_timeout(const struct link *l)
     (void)snprintf(what, sizeof(what), "%s %s", l->server,
                    l->was_online ? "does not answer any more" : "does not answer");
     return complain(l, CLI_EXIT_FINDING, what,
-                    "Is paquebotd running there, and are user, device and token known to it?");
+                    "Is paquebotd running there, is --server-key its key, and are user, device and "
+                    "token known to it?");
 }
 
 // Waits for either; the driver then finds its datagrams without waiting.

@@ -12,6 +12,7 @@ static const struct {
     {"send", pqb_send, "send one message, or one a line of standard input"},
     {"listen", pqb_listen, "print the messages that come"},
     {"chat", pqb_chat, "talk to somebody on a terminal"},
+    {"device-key", pqb_device_key, "print a device's public key, to have a token made for it"},
     {"dead-letters", pqb_dead_letters, "show the messages that were put aside"},
 };
 

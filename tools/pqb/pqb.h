@@ -13,6 +13,7 @@ int pqb_send(int argc, char **argv);
 int pqb_listen(int argc, char **argv);
 int pqb_chat(int argc, char **argv);
 int pqb_dead_letters(int argc, char **argv);
+int pqb_device_key(int argc, char **argv);
 
 #define POISON_LIMIT  5             // runs that die over a message before it is put aside
 #define JSON_LINE_MAX (512u * 1024) // a body of control characters grows sixfold
@@ -20,7 +21,9 @@ int pqb_dead_letters(int argc, char **argv);
 
 // What every command is told; filled by its options, but for the last two.
 struct link_options {
-    const char *server, *user, *device, *token, *state;
+    const char *server, *user, *device, *state;
+    const char *server_key, *token; // hexadecimal digits; a file
+    bool may_be_plaintext;
     pqb_duration timeout; // 0: none
     uint32_t watch_max;   // messages whose delivery is waited for
     uint32_t poison_limit;
@@ -46,11 +49,22 @@ struct link_options {
          .value = "DEVICE",                                                       \
          .help = "which of your devices this is, 1 to 32 bytes",                  \
          .is_required = true},                                                    \
+        {.name = "server-key",                                                    \
+         .type = CLI_TEXT,                                                        \
+         .out = &(o)->server_key,                                                 \
+         .value = "HEX",                                                          \
+         .help = "the gateway's public key, as 'pqbctl server-key' prints it "    \
+                 "[$PQB_SERVER_KEY]"},                                            \
         {.name = "token",                                                         \
          .type = CLI_TEXT,                                                        \
          .out = &(o)->token,                                                      \
-         .value = "TOKEN",                                                        \
-         .help = "what lets you in, when the gateway asks for one"},              \
+         .value = "FILE",                                                         \
+         .help = "file with what lets you in, when the gateway asks for it"},     \
+        {.name = "insecure-plaintext",                                            \
+         .type = CLI_FLAG,                                                        \
+         .out = &(o)->may_be_plaintext,                                           \
+         .help = "go without a key beyond this machine: anyone on the way can "   \
+                 "read and forge"},                                               \
     {                                                                             \
         .name = "state", .type = CLI_TEXT, .out = &(o)->state, .value = "DIR",    \
         .help = "queue and cursor (default $XDG_STATE_HOME/paquebot/USER.DEVICE)" \
@@ -80,6 +94,10 @@ void link_close(struct link *l); // logs out; fine after a failed open
 // after telling what is wrong.
 int link_state_path(const char *command, const char *state, const char *user, const char *device,
                     char path[LINK_PATH_MAX]);
+
+// The device's secret key in the state directory `path`, made when missing. CLI_EXIT_DONE, or the
+// exit status after telling what is wrong.
+int link_load_device_key(const char *command, const char *path, uint8_t secret[PQB_CLIENT_KEY_LEN]);
 
 void link_on_state(struct link *l, enum pqb_client_state state, enum pqb_client_reason reason);
 
