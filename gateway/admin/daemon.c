@@ -16,6 +16,7 @@
 #include "common/base/log.h"
 #include "gateway/admin/daemon_internal.h"
 #include "gateway/admin/privileges.h"
+#include "gateway/admin/seccomp.h"
 #include "gateway/admin/settings.h"
 #include "gateway/io/os_env.h"
 
@@ -381,6 +382,8 @@ static int start(struct pqb_daemon *d)
         err = open_control(d);
     if (err == PQB_OK)
         err = open_shards(d);
+    if (err == PQB_OK && d->config.seccomp)
+        err = pqb_seccomp_load(); // all that serving needs is open; threads inherit it
     if (err == PQB_OK)
         err = start_threads(d);
     return err;

@@ -280,11 +280,22 @@ static void sleep_until(struct pqb_shard *s, pqb_tstamp deadline)
     (void)event_base_loop(s->base, EVLOOP_ONCE);
 }
 
+// A thread names itself by a system call; another one would have to write to a file of /proc, which
+// belongs to root once the daemon has closed itself to debuggers.
+static void take_name(uint32_t index)
+{
+    char name[16];
+
+    (void)snprintf(name, sizeof(name), "pqb-shard-%u", index % 100);
+    (void)pthread_setname_np(pthread_self(), name);
+}
+
 static void *run(void *arg)
 {
     struct pqb_shard *s = arg;
     const struct pqb_mailbox *box = &s->config.mailboxes[s->config.index];
 
+    take_name(s->config.index);
     while (!pqb_mailbox_is_closed(box)) {
         pqb_tstamp deadline, end;
 
@@ -387,13 +398,10 @@ int pqb_shard_create(struct pqb_shard **out, const struct pqb_shard_config *conf
 
 int pqb_shard_start(struct pqb_shard *s)
 {
-    char name[16];
     const int error = pthread_create(&s->thread, NULL, run, s);
 
     if (error != 0)
         return pqb_err_from_errno(error);
-    (void)snprintf(name, sizeof(name), "pqb-shard-%u", s->config.index % 100);
-    (void)pthread_setname_np(s->thread, name);
     s->is_started = true;
     return PQB_OK;
 }

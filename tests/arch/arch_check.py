@@ -52,6 +52,7 @@ LIBRARIES = [
     (re.compile(r'event2/|event\.h$'), [IO, ADMIN, TESTS]),
     (re.compile(r'msgpack(\.h$|/)'), [WIRE]),
     (re.compile(r'sodium(\.h$|/)'), [PROTO, IO, TOOLS, TESTS]),
+    (re.compile(r'seccomp\.h$|cap-ng\.h$|(linux|sys)/capability\.h$'), [ADMIN]),
 ]
 
 IMPURE_SYMBOL = re.compile(

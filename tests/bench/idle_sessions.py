@@ -4,7 +4,7 @@
     idle_sessions.py --bin BUILD [--sessions 10000]
 
 Logs in so many clients that say nothing (but for keepalives), and reads the gateway's resident set
-before and after. The kernel holds nothing for them: all share the gateway's sockets.
+before and after (root alone may). The kernel holds nothing for them: all share the gateway's sockets.
 """
 import argparse
 import os

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from harness import Gateway, Skip, pqb, program, run_cases, run_tool, wait_until
+from harness import Gateway, pqb, program, run_cases, run_tool, wait_until
 
 
 def refused(*options, check):
@@ -256,18 +256,6 @@ def test_the_control_socket_bears_nonsense(directory):
         both = ask(gateway, b"status\nsessions\n").splitlines()
         assert [json.loads(line)["ok"] for line in both] == [True, True], both
         gateway.ctl("status")
-
-
-def test_root_gives_itself_up(directory):
-    if os.geteuid() != 0:
-        raise Skip("needs root")
-    os.chmod(directory, 0o755)
-    with Gateway(directory, "--user", "nobody") as gateway:
-        assert os.stat(os.path.join(gateway.data, "data.mdb")).st_uid != 0
-        with open(f"/proc/{gateway.process.pid}/status", encoding="utf-8") as status:
-            uids = next(line.split()[1:] for line in status if line.startswith("Uid:"))
-        assert "0" not in uids, uids
-        assert gateway.stop() == 0
 
 
 if __name__ == "__main__":

@@ -45,6 +45,14 @@ def seconds_of(text):
     return int(found.group(1)) * UNITS[found.group(2) or "s"]
 
 
+def open_files(pid):
+    """0 where only root may count them: the daemon is closed to other processes of its account."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except PermissionError:
+        return 0
+
+
 def sample(gateway):
     stats = gateway.stats()
     pid = gateway.process.pid
@@ -54,7 +62,7 @@ def sample(gateway):
         rss = int(re.search(r"RssAnon:\s+(\d+)", status.read()).group(1)) * 1024
     return stats, {"rss": rss, "file": file.st_blocks * 512, "map": stats["store.map_used_bytes"],
                    "journal": stats["store.journal_bytes"], "index": stats["index.entries"],
-                   "fds": len(os.listdir(f"/proc/{pid}/fd"))}
+                   "fds": open_files(pid)}
 
 
 def grown(samples):
