@@ -51,6 +51,7 @@ LIBRARIES = [
     (re.compile(r'lmdb\.h$'), [STORAGE]),
     (re.compile(r'event2/|event\.h$'), [IO, ADMIN, TESTS]),
     (re.compile(r'msgpack(\.h$|/)'), [WIRE]),
+    (re.compile(r'sodium(\.h$|/)'), [PROTO, IO, TOOLS, TESTS]),
 ]
 
 IMPURE_SYMBOL = re.compile(
