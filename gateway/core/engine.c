@@ -67,7 +67,7 @@ int pqb_engine_create(struct pqb_engine **out, const struct pqb_engine_config *c
 
     (void)now;
     PQB_ASSERT(config->shards > 0 && config->shards <= 256 && config->shard < config->shards);
-    PQB_ASSERT(env->may_login && env->wall && (env->post || config->shards == 1));
+    PQB_ASSERT(env->may_login && env->may_stay && env->wall && (env->post || config->shards == 1));
     if (!e)
         return PQB_ERR_NOMEM;
     e->config = *config;

@@ -35,6 +35,9 @@ struct pqb_engine_env {
     bool (*post)(void *ctx, uint32_t shard, const void *mail, size_t len);
     // Do they let the device in? If so, on what ground. Must not block.
     bool (*may_login)(void *ctx, const struct pqb_credentials *c, struct pqb_grant *out);
+    // May who was let in on this ground still be here? Must not block.
+    bool (*may_stay)(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                     const struct pqb_grant *grant);
     // A line for the log (PQB_LOG_* level); the engine has limited its rate. NULL: silent.
     void (*log)(void *ctx, int level, const char *line);
     // Wall clock in ms, frozen for the turn; for message times only.
@@ -104,6 +107,10 @@ void pqb_engine_drain(struct pqb_engine *e, pqb_tstamp now);
 // Ends the sessions of `user` (of one device, if device_len > 0). Returns how many.
 unsigned pqb_engine_kick(struct pqb_engine *e, const char *user, size_t user_len,
                          const char *device, size_t device_len, pqb_tstamp now);
+
+// Who may log in has changed: ends the sessions and forgets the logins that may not stay. Such a
+// session is told by a kick if the turn has room for it, else by a RESET when it next speaks.
+void pqb_engine_recheck(struct pqb_engine *e, pqb_tstamp now);
 
 struct pqb_session_info {
     char user[PQB_USER_MAX + 1], device[PQB_DEVICE_MAX + 1]; // NUL-terminated

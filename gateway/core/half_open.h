@@ -13,6 +13,7 @@
 #include "common/base/siphash.h"
 #include "common/base/time.h"
 #include "common/wire/limits.h"
+#include "gateway/core/grant.h"
 
 #define PQB_HALF_OPEN_NS       (10 * PQB_NS_PER_SEC)
 #define PQB_HELD_DATAGRAMS_MAX 8   // kept for one login while it becomes durable
@@ -40,6 +41,7 @@ struct pqb_half_open {
     struct pqb_addr from;
     uint64_t budget; // bytes that may still go to `from`: nothing proves yet that the peer is there
     pqb_tstamp created_at;
+    struct pqb_grant grant; // on what ground it is let in
     uint64_t cid, init_id;
     uint64_t low, cursor;    // the client's
     uint64_t preview_cursor; // what RESP told

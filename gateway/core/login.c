@@ -144,10 +144,11 @@ static void fill_names(struct pqb_request *r, const struct pqb_half_open *h)
 }
 
 static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struct pqb_init *init,
-                  pqb_tstamp now)
+                  const struct pqb_grant *grant, pqb_tstamp now)
 {
     struct pqb_half_open proto = {.from = *from,
                                   .created_at = now,
+                                  .grant = *grant,
                                   .cid = draw_cid(e),
                                   .init_id = init->init_id,
                                   .low = init->low,
@@ -177,13 +178,12 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from, const struc
     send_busy(e, from, init->init_id, PQB_BUSY_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_STORE);
 }
 
-static bool is_let_in(struct pqb_engine *e, const struct pqb_init *init)
+static bool is_let_in(struct pqb_engine *e, const struct pqb_init *init, struct pqb_grant *grant)
 {
     const struct pqb_credentials c = {
         .user = init->user, .device = init->device, .token = init->token};
-    struct pqb_grant grant;
 
-    return e->env.may_login(e->env.ctx, &c, &grant);
+    return e->env.may_login(e->env.ctx, &c, grant);
 }
 
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
@@ -192,6 +192,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     struct pqb_init init;
     const enum pqb_verdict verdict = pqb_init_decode(e->unpacker, data, len, &init);
     struct pqb_half_open *h;
+    struct pqb_grant grant;
     uint32_t shard;
 
     if (verdict != PQB_VERDICT_OK) {
@@ -221,12 +222,12 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     }
     if (!is_cookie_passed(e, from, &init, now))
         return;
-    if (!is_let_in(e, &init)) {
+    if (!is_let_in(e, &init, &grant)) {
         pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
         return;
     }
     if (is_admitted(e, from, &init, now))
-        begin(e, from, &init, now);
+        begin(e, from, &init, &grant, now);
 }
 
 // ------------------------------------------------------------------------------------ preview

@@ -19,6 +19,7 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     memcpy(s->device, h->device, h->device_len);
     s->device_len = h->device_len;
     s->user = u;
+    s->grant = h->grant;
     s->created_at = now;
     s->retry_at = PQB_NEVER;
     s->jitter = (float)pqb_rng_below(&e->rng, 1024) / 1024;

@@ -17,6 +17,7 @@
 #include "common/proto/path.h"
 #include "common/proto/sent_map.h"
 #include "common/wire/frame.h"
+#include "gateway/core/grant.h"
 #include "gateway/core/outbox.h"
 #include "gateway/core/rate.h"
 #include "gateway/core/user_table.h"
@@ -47,7 +48,8 @@ struct pqb_session {
     struct pqb_sent_map sent; // key: iseq, or the last position of a gap; aux: 0, or its first
     struct pqb_list holds;    // pqb_request.link, oldest first
     pqb_tstamp created_at;
-    pqb_tstamp retry_at; // a cursor request found no slot; PQB_NEVER: none waits
+    pqb_tstamp retry_at;    // a cursor request found no slot; PQB_NEVER: none waits
+    struct pqb_grant grant; // on what ground it was let in
     struct pqb_rate logins, messages;
     uint64_t low;             // highest `low` the client has told
     uint64_t cursor;          // acknowledged by the client

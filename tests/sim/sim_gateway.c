@@ -97,6 +97,16 @@ static bool env_may_login(void *ctx, const struct pqb_credentials *c, struct pqb
     return true;
 }
 
+static bool env_may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                         const struct pqb_grant *grant)
+{
+    (void)ctx;
+    (void)user;
+    (void)device;
+    (void)grant;
+    return true;
+}
+
 static void env_log(void *ctx, int level, const char *line)
 {
     struct sim_shard *shard = ctx;
@@ -272,6 +282,7 @@ static void start_shard(struct sim_gateway *g, uint32_t i)
     const struct pqb_engine_env env = {.ctx = shard,
                                        .post = env_post,
                                        .may_login = env_may_login,
+                                       .may_stay = env_may_stay,
                                        .log = env_log,
                                        .wall = env_wall};
     struct pqb_engine_config config;

@@ -27,8 +27,20 @@ static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_gra
     const struct gate *g = ctx;
 
     (void)c;
-    *out = (struct pqb_grant){.expires_ms = UINT64_MAX};
+    *out = (struct pqb_grant){.expires_ms = UINT64_MAX - 1};
     return !g->is_login_refused;
+}
+
+static bool may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
+                     const struct pqb_grant *grant)
+{
+    const struct gate *g = ctx;
+
+    PQB_ASSERT(device->len > 0 && grant->expires_ms == UINT64_MAX - 1);
+    if (!g->revoked_user)
+        return true;
+    return g->revoked_user[0] && (user->len != strlen(g->revoked_user) ||
+                                  memcmp(user->data, g->revoked_user, user->len) != 0);
 }
 
 static pqb_wall_ms wall(void *ctx)
@@ -53,7 +65,7 @@ void gate_init(struct gate *g, uint32_t shards)
 static void open_engines(struct gate *g)
 {
     const struct pqb_engine_env env = {
-        .ctx = g, .post = post, .may_login = may_login, .wall = wall};
+        .ctx = g, .post = post, .may_login = may_login, .may_stay = may_stay, .wall = wall};
 
     for (uint32_t i = 0; i < g->config.shards; i++) {
         struct pqb_engine_config config = g->config;
@@ -68,7 +80,7 @@ static void open_engines(struct gate *g)
 int gate_try_engine(struct gate *g)
 {
     const struct pqb_engine_env env = {
-        .ctx = g, .post = post, .may_login = may_login, .wall = wall};
+        .ctx = g, .post = post, .may_login = may_login, .may_stay = may_stay, .wall = wall};
     static uint64_t counters[PQB_COUNTER_COUNT];
     const uint8_t seed[16] = {9};
     struct pqb_engine *e = NULL;

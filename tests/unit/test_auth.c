@@ -110,7 +110,7 @@ static struct pqb_auth *make(enum pqb_config_auth kind, const char *issuer, cons
 
 static struct pqb_text text(const char *s)
 {
-    return (struct pqb_text){.data = s, .len = (uint32_t)strlen(s)};
+    return (struct pqb_text){.data = s, .len = strlen(s)};
 }
 
 static bool may_login(const struct pqb_auth *a, const char *user, const char *device,
