@@ -42,12 +42,12 @@ static void the_fixed_vector_is_made_and_verified(void **state)
     assert_int_equal(pqb_paseto_make(&claims, &token_sample_secret, token), sizeof(vector) - 1);
     assert_string_equal(token, vector);
     assert_int_equal(verify(vector, &read), PQB_PASETO_OK);
-    assert_memory_equal(&read, &claims, sizeof(claims));
+    assert_true(token_sample_is_same(&read, &claims));
     assert_int_equal(verify(vector_footer, &read), PQB_PASETO_OK);
     assert_int_equal(verify(vector_bare, &read), PQB_PASETO_FORGED);
     assert_int_equal(pqb_paseto_read_unverified(vector_bare, sizeof(vector_bare) - 1, &read),
                      PQB_PASETO_OK);
-    assert_memory_equal(&read, &claims, sizeof(claims));
+    assert_true(token_sample_is_same(&read, &claims));
 }
 
 static void the_longest_claims_make_a_token_that_fits(void **state)
@@ -63,7 +63,7 @@ static void the_longest_claims_make_a_token_that_fits(void **state)
     claims.not_before_ms = claims.issued_ms;
     assert_true(pqb_paseto_make(&claims, &token_sample_secret, token) > 500);
     assert_int_equal(verify(token, &read), PQB_PASETO_OK);
-    assert_memory_equal(&read, &claims, sizeof(claims));
+    assert_true(token_sample_is_same(&read, &claims));
 }
 
 static void changing_any_one_character_breaks_a_token(void **state)

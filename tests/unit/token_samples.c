@@ -42,6 +42,14 @@ struct pqb_claims token_sample_claims(void)
     return c;
 }
 
+bool token_sample_is_same(const struct pqb_claims *a, const struct pqb_claims *b)
+{
+    return a->user_len == b->user_len && memcmp(a->user, b->user, a->user_len) == 0 &&
+           a->device_len == b->device_len && memcmp(a->device, b->device, a->device_len) == 0 &&
+           memcmp(a->key, b->key, sizeof(a->key)) == 0 && a->expires_ms == b->expires_ms &&
+           a->not_before_ms == b->not_before_ms && a->issued_ms == b->issued_ms;
+}
+
 static void put(uint8_t **at, const void *data, size_t len)
 {
     const uint8_t length[8] = {(uint8_t)len, (uint8_t)(len >> 8)};
