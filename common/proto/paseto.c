@@ -47,9 +47,20 @@ const char *pqb_paseto_verdict_text(enum pqb_paseto_verdict verdict)
 
 // ----------------------------------------------------------------------------------- encodings
 
-// Base64url without padding; one encoding a value, so a token cannot be varied.
+static bool is_base64url(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+// Base64url without padding; one encoding a value, so a token cannot be varied. libsodium 1.0.18
+// takes some bytes above 0x7f for digits, hence the look at each.
 static bool decode(const char *text, size_t len, uint8_t *out, size_t size, size_t *out_len)
 {
+    for (size_t i = 0; i < len; i++) {
+        if (!is_base64url(text[i]))
+            return false;
+    }
     return sodium_base642bin(out, size, text, len, NULL, out_len, NULL,
                              sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }

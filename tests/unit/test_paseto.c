@@ -103,6 +103,11 @@ static void a_token_has_one_spelling(void **state)
     (void)strcpy(token, vector);
     *strchr(token, '-') = '+'; // the other alphabet
     assert_int_equal(verify(token, &read), PQB_PASETO_MALFORMED);
+    for (unsigned c = 0x80; c <= 0xff; c++) {
+        (void)strcpy(token, vector);
+        token[20] = (char)c;
+        assert_int_equal(verify(token, &read), PQB_PASETO_MALFORMED);
+    }
     assert_int_equal(verify("", &read), PQB_PASETO_MALFORMED);
     assert_int_equal(verify("v4.public.", &read), PQB_PASETO_MALFORMED);
 }
