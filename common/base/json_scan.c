@@ -234,6 +234,19 @@ static bool begin_value(struct skipping *k, bool *has_ended)
     return skip_key(k);
 }
 
+// Behind a value in a container: closes what ends here, up to the place of the next value.
+static bool end_value(struct skipping *k)
+{
+    while (k->depth > 0) {
+        if (pqb_json_scan_take(k->s, ','))
+            return skip_key(k);
+        if (!pqb_json_scan_take(k->s, k->closers[k->depth - 1]))
+            return false;
+        k->depth--;
+    }
+    return true;
+}
+
 bool pqb_json_scan_skip(struct pqb_json_scan *s)
 {
     struct skipping k = {.s = s};
@@ -241,19 +254,8 @@ bool pqb_json_scan_skip(struct pqb_json_scan *s)
     do {
         bool has_ended;
 
-        if (!begin_value(&k, &has_ended))
+        if (!begin_value(&k, &has_ended) || (has_ended && !end_value(&k)))
             return false;
-        while (has_ended && k.depth > 0) {
-            if (pqb_json_scan_take(s, ',')) {
-                if (!skip_key(&k))
-                    return false;
-                has_ended = false;
-            } else if (pqb_json_scan_take(s, k.closers[k.depth - 1])) {
-                k.depth--;
-            } else {
-                return false;
-            }
-        }
     } while (k.depth > 0);
     return true;
 }

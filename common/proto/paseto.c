@@ -1,6 +1,7 @@
 #include "common/proto/paseto.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -170,9 +171,8 @@ enum pqb_paseto_verdict pqb_paseto_read_unverified(const char *token, size_t len
 static void format_key(const char *prefix, const uint8_t *key, size_t len,
                        char text[PQB_PASERK_MAX])
 {
-    const size_t prefix_len = strlen(prefix);
+    const size_t prefix_len = (size_t)snprintf(text, PQB_PASERK_MAX, "%s", prefix);
 
-    memcpy(text, prefix, prefix_len);
     (void)sodium_bin2base64(text + prefix_len, PQB_PASERK_MAX - prefix_len, key, len,
                             sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }

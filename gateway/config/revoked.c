@@ -74,11 +74,13 @@ static int add_name(const struct parsing *p, const struct name *name, int line)
 
 static int digit_of(char c)
 {
-    static const char digits[] = "0123456789abcdef";
-    const char lower = c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c;
-    const char *found = memchr(digits, lower, sizeof(digits) - 1);
-
-    return found != NULL ? (int)(found - digits) : -1;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
 }
 
 static bool parse_key(const struct pqb_word *word, struct key *out)

@@ -142,13 +142,15 @@ struct issuing {
     const char *issuer, *user, *device, *device_key, *ttl, *out;
 };
 
+// Into a field that needs no NUL.
 static bool take_name(char *field, uint8_t *field_len, const char *name, size_t max)
 {
     const size_t len = strlen(name);
 
     if (!pqb_name_is_valid(name, len, max))
         return false;
-    memcpy(field, name, len);
+    for (size_t i = 0; i < len; i++)
+        field[i] = name[i];
     *field_len = (uint8_t)len;
     return true;
 }
