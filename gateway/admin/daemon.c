@@ -232,7 +232,7 @@ static int open_shards(struct pqb_daemon *d)
             .mailboxes = d->mailboxes,
             .sockets = d->sockets[i],
             .socket_count = d->config.listen.count,
-            .tokens = d->tokens,
+            .auth = d->auth,
             .page = d->page,
             .column = i,
             .engine_counters = column + PQB_ROWS_ENGINE,
@@ -323,17 +323,14 @@ static int start_threads(struct pqb_daemon *d)
     return err;
 }
 
-static int load_tokens(struct pqb_daemon *d)
+static int load_auth(struct pqb_daemon *d)
 {
     struct pqb_config_error error;
-    int err;
+    const int err = pqb_auth_load(&d->auth, &d->config, &error);
 
-    if (d->config.auth == PQB_CONFIG_AUTH_ANY)
-        return PQB_OK;
-    err = pqb_tokens_load(&d->tokens, d->config.token_file, &error);
     if (err != PQB_OK)
         pqb_log(PQB_LOG_ERROR, "%s", error.text);
-    else if (pqb_tokens_count(d->tokens) == 0)
+    else if (d->config.auth == PQB_CONFIG_AUTH_STATIC && pqb_auth_count(d->auth).tokens == 0)
         pqb_log(PQB_LOG_WARN, "the token file is empty: nobody can log in token-file=%s",
                 d->config.token_file);
     return err;
@@ -364,7 +361,7 @@ static void say_ready(const struct pqb_daemon *d)
 // the account that serves. What arrives during recovery waits in the sockets' buffers.
 static int start(struct pqb_daemon *d)
 {
-    int err = load_tokens(d);
+    int err = load_auth(d);
 
     if (err == PQB_OK)
         err = open_sockets(d);
@@ -411,8 +408,8 @@ static void stop(struct pqb_daemon *d)
         ; // calls whose owners are gone
     if (d->has_home)
         pqb_mailbox_fini(&d->home);
-    pqb_tokens_destroy(d->reload.old_tokens);
-    pqb_tokens_destroy(d->tokens);
+    pqb_auth_destroy(d->reload.old_auth);
+    pqb_auth_destroy(d->auth);
 }
 
 enum pqb_daemon_exit pqb_daemon_run(const struct pqb_config *config, int argc, char *const *argv)

@@ -10,7 +10,7 @@
 #include "gateway/admin/commands.h"
 #include "gateway/admin/daemon.h"
 #include "gateway/admin/rows.h"
-#include "gateway/config/tokens.h"
+#include "gateway/io/auth.h"
 #include "gateway/io/shard.h"
 
 #define PQB_DAEMON_SHARDS_MAX 64
@@ -22,13 +22,13 @@ enum pqb_daemon_signal {
     PQB_DAEMON_SIGNALS
 };
 
-// Settings on their way to the shards; the old token table is freed once no shard has it.
+// Settings on their way to the shards; the old `auth` is freed once no shard has it.
 struct pqb_reload {
     struct pqb_chain chain;
     bool is_under_way;
     bool is_wanted;  // another SIGHUP came meanwhile
     bool is_blocked; // a shard's mailbox was full; the next tick goes on from there
-    struct pqb_tokens *old_tokens;
+    struct pqb_auth *old_auth;
 };
 
 // Sessions being ended.
@@ -44,7 +44,7 @@ struct pqb_daemon {
     struct pqb_config config; // in effect; reloads change the reloadable part
     int argc;
     char *const *argv;
-    struct pqb_tokens *tokens; // NULL: anyone may log in
+    struct pqb_auth *auth; // who may log in
 
     uint32_t shard_count;
     struct pqb_udp_socket sockets[PQB_DAEMON_SHARDS_MAX][PQB_CONFIG_LISTEN_MAX];
@@ -79,6 +79,6 @@ void pqb_daemon_loop_run(struct pqb_daemon *d);
 
 void pqb_daemon_drain(struct pqb_daemon *d);
 
-// Reads configuration and tokens again. Writes members into `out` (may be NULL): "changed", or
-// "error" when it returns false; then the old settings stay.
+// Reads the configuration and the files that it names again. Writes members into `out` (may be
+// NULL): "changed", or "error" when it returns false; then the old settings stay.
 bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out);

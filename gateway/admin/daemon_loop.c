@@ -86,11 +86,11 @@ static void visit_with_settings(struct pqb_chain *chain, struct pqb_shard *shard
     struct pqb_daemon *d = chain->ctx;
     struct pqb_engine_config engine_config;
 
-    (void)now;
-    // The main thread leaves `config` and `tokens` alone until the chain is home.
+    // The main thread leaves `config` and `auth` alone until the chain is home.
     pqb_settings_engine(&engine_config, &d->config, chain->at);
     pqb_engine_reconfigure(engine, &engine_config);
-    pqb_shard_set_tokens(shard, d->tokens);
+    pqb_shard_set_auth(shard, d->auth);
+    pqb_engine_recheck(engine, now);
 }
 
 static void settings_done(struct pqb_chain *chain)
@@ -102,8 +102,8 @@ static void settings_done(struct pqb_chain *chain)
         return;
     }
     d->reload.is_under_way = false;
-    pqb_tokens_destroy(d->reload.old_tokens);
-    d->reload.old_tokens = NULL;
+    pqb_auth_destroy(d->reload.old_auth);
+    d->reload.old_auth = NULL;
     if (d->reload.is_wanted && !d->drain.has_begun)
         (void)pqb_daemon_reload(d, NULL);
 }
@@ -142,16 +142,18 @@ static bool refuse_reload(struct pqb_daemon *d, struct pqb_json *out, const char
 bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
 {
     struct diff_target target = {.out = out};
-    struct pqb_config fresh;
+    struct pqb_config fresh, effective = d->config;
     struct pqb_config_error error;
     enum pqb_config_action action;
-    struct pqb_tokens *tokens = NULL;
+    struct pqb_auth *auth;
+    struct pqb_auth_counts counts;
 
     if (d->reload.is_under_way || d->drain.has_begun)
         return refuse_reload(d, out, "a reload or a drain is under way");
     if (pqb_config_load(&fresh, d->argc, d->argv, &action, &error) != PQB_OK)
         return refuse_reload(d, out, error.text);
-    if (d->tokens != NULL && pqb_tokens_load(&tokens, fresh.token_file, &error) != PQB_OK)
+    pqb_config_take_reloadable(&effective, &fresh);
+    if (pqb_auth_load(&auth, &effective, &error) != PQB_OK)
         return refuse_reload(d, out, error.text);
     d->process_column[PQB_ROWS_PROCESS + PQB_PROCESS_RELOADS]++;
     if (out != NULL)
@@ -160,12 +162,15 @@ bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
         pqb_log(PQB_LOG_INFO, "configuration read again, nothing changed");
     if (out != NULL)
         pqb_json_array_end(out);
-    pqb_config_take_reloadable(&d->config, &fresh);
+    d->config = effective;
     pqb_log_set_level((enum pqb_log_level)d->config.log_level);
-    if (tokens != NULL)
-        pqb_log(PQB_LOG_INFO, "tokens read again count=%zu", pqb_tokens_count(tokens));
-    d->reload.old_tokens = d->tokens;
-    d->tokens = tokens;
+    counts = pqb_auth_count(auth);
+    pqb_log(PQB_LOG_INFO,
+            "tokens, issuers and revocations read again tokens=%zu issuers=%zu "
+            "revoked=%zu",
+            counts.tokens, counts.issuers, counts.revoked);
+    d->reload.old_auth = d->auth;
+    d->auth = auth;
     d->reload.is_under_way = true;
     d->reload.is_wanted = false;
     d->reload.chain.visit = visit_with_settings;

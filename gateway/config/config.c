@@ -20,7 +20,6 @@ struct source {
     struct pqb_config_error *error;
     const char *name;        // for messages
     int set_at[OPTIONS_MAX]; // line (or argument) that set the option; 0: not yet
-    bool has_listen;         // the first `listen` of a source replaces the list
 };
 
 static int fail(struct pqb_config_error *error, const char *format, ...) PQB_PRINTF(2, 3);
@@ -48,7 +47,7 @@ void pqb_config_default(struct pqb_config *config)
         char *value;
 
         (void)snprintf(values, sizeof(values), "%s", option->def);
-        while ((value = strsep(&rest, option->type == PQB_OPTION_LISTEN ? " " : "\n")) != NULL)
+        while ((value = strsep(&rest, "\n")) != NULL)
             PQB_ASSERT(pqb_option_set(option, config, value, why, sizeof(why)));
     }
 }
@@ -74,13 +73,11 @@ static int apply(struct source *source, const char *where, const char *key, cons
 
     const size_t index = (size_t)(option - pqb_options);
 
-    if (option->type != PQB_OPTION_LISTEN && source->set_at[index] != 0)
+    if (!pqb_option_is_list(option) && source->set_at[index] != 0)
         return fail(source->error, "%s'%s%s' is set twice; keep one of them", where, dashes, key);
+    if (source->set_at[index] == 0) // the first element of a source replaces the list
+        pqb_option_clear(option, source->config);
     source->set_at[index] = place;
-    if (option->type == PQB_OPTION_LISTEN && !source->has_listen) {
-        source->config->listen.count = 0;
-        source->has_listen = true;
-    }
     if (!pqb_option_set(option, source->config, value, why, sizeof(why)))
         return fail(source->error, "%s%s%s: %s", where, dashes, key, why);
     return PQB_OK;
@@ -311,6 +308,22 @@ static int derive(struct pqb_config *config, struct pqb_config_error *error)
     return err;
 }
 
+static int check_auth(const struct pqb_config *config, struct pqb_config_error *error)
+{
+    if (config->auth == PQB_CONFIG_AUTH_STATIC && config->token_file[0] == '\0')
+        return fail(error, "auth: static needs --token-file FILE with 'user device token' a line; "
+                           "on loopback '--auth any' lets everyone in");
+    if (config->auth != PQB_CONFIG_AUTH_TOKEN)
+        return PQB_OK;
+    if (config->issuer_key.count == 0)
+        return fail(error, "auth: token needs --issuer-key FILE with the public key of whom it "
+                           "trusts; 'pqbctl keygen NAME' makes a key, NAME.pub is the file");
+    if (config->security == PQB_CONFIG_PLAINTEXT)
+        return fail(error, "auth: a token is bound to its device's key, which a session in "
+                           "plaintext does not prove; use '--security noise', or '--auth static'");
+    return PQB_OK;
+}
+
 // A limit of retention at or above the quota would never be reached: the quota refuses before.
 static int check_retention(const struct pqb_config *config, struct pqb_config_error *error)
 {
@@ -349,9 +362,8 @@ int pqb_config_check(const struct pqb_config *config, struct pqb_config_error *e
                         "'--auth static --token-file FILE'",
                         text);
     }
-    if (config->auth == PQB_CONFIG_AUTH_STATIC && config->token_file[0] == '\0')
-        return fail(error, "auth: static needs --token-file FILE with 'user device token' a line; "
-                           "on loopback '--auth any' lets everyone in");
+    if (check_auth(config, error) != PQB_OK)
+        return PQB_ERR_INVALID;
     if (config->journal_max <= config->checkpoint_bytes)
         return fail(error, "journal-max: must be larger than checkpoint-bytes, or messages are "
                            "refused before a checkpoint begins");
@@ -381,6 +393,15 @@ int pqb_config_load(struct pqb_config *config, int argc, char *const *argv,
     return err;
 }
 
+// Lists on one line, for people.
+static void join_lines(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '\n')
+            *text = ' ';
+    }
+}
+
 size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config *after,
                        pqb_config_diff_fn fn, void *ctx)
 {
@@ -393,6 +414,8 @@ size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config 
         pqb_option_format(&pqb_options[i], after, new_value);
         if (strcmp(old_value, new_value) == 0)
             continue;
+        join_lines(old_value);
+        join_lines(new_value);
         if (fn != NULL)
             fn(ctx, pqb_options[i].name, old_value, new_value, pqb_options[i].is_reloadable);
         count++;
@@ -403,13 +426,16 @@ size_t pqb_config_diff(const struct pqb_config *before, const struct pqb_config 
 void pqb_config_take_reloadable(struct pqb_config *to, const struct pqb_config *from)
 {
     for (size_t i = 0; i < pqb_option_count; i++) {
-        char value[PQB_OPTION_VALUE_MAX], why[256];
+        char values[PQB_OPTION_VALUE_MAX], why[256];
+        char *rest = values;
+        char *value;
 
         if (!pqb_options[i].is_reloadable)
             continue;
-        PQB_ASSERT(pqb_options[i].type != PQB_OPTION_LISTEN); // setting it would append
-        pqb_option_format(&pqb_options[i], from, value);
-        PQB_ASSERT(pqb_option_set(&pqb_options[i], to, value, why, sizeof(why)));
+        pqb_option_format(&pqb_options[i], from, values);
+        pqb_option_clear(&pqb_options[i], to);
+        while ((value = strsep(&rest, "\n")) != NULL)
+            PQB_ASSERT(pqb_option_set(&pqb_options[i], to, value, why, sizeof(why)));
     }
 }
 
@@ -432,6 +458,8 @@ static const char *metavar(enum pqb_option_type type)
         return "CHOICE";
     case PQB_OPTION_LISTEN:
         return "ADDR:PORT";
+    case PQB_OPTION_FILES:
+        return "FILE";
     }
     return "";
 }
@@ -451,15 +479,16 @@ void pqb_config_help(FILE *out)
                        "\n");
     for (size_t i = 0; i < pqb_option_count; i++) {
         const struct pqb_option *option = &pqb_options[i];
-        char range[128];
+        char range[128], def[PQB_OPTION_VALUE_MAX];
         int len;
 
+        (void)snprintf(def, sizeof(def), "%s", option->def);
+        join_lines(def);
         pqb_option_range(option, range, sizeof(range));
         len = fprintf(out, "  --%s %s", option->name,
                       option->type == PQB_OPTION_CHOICE ? option->choices : metavar(option->type));
         (void)fprintf(out, "%*s%s%s\n", len < 38 ? 38 - len : 1, "",
-                      option->is_reloadable ? "(r) " : "",
-                      option->def[0] != '\0' ? option->def : "");
+                      option->is_reloadable ? "(r) " : "", def);
         (void)fprintf(out, "      %s", option->help);
         if (option->type == PQB_OPTION_UINT || option->type == PQB_OPTION_SIZE ||
             option->type == PQB_OPTION_DURATION)
@@ -484,8 +513,7 @@ void pqb_config_print(const struct pqb_config *config, FILE *out)
             continue;
         (void)fprintf(out, "# %s%s\n", pqb_options[i].help,
                       pqb_options[i].is_reloadable ? " (reloadable)" : "");
-        while ((value = strsep(&rest, pqb_options[i].type == PQB_OPTION_LISTEN ? " " : "\n")) !=
-               NULL)
+        while ((value = strsep(&rest, "\n")) != NULL)
             (void)fprintf(out, "%s = %s\n", pqb_options[i].name, value);
     }
 }

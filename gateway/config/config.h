@@ -2,8 +2,8 @@
 // whether a reload may change it. Built once at start (and once a reload), read-only from then on;
 // any thread may read.
 //
-// Precedence: command line over file over default. For `listen` the first place that names one
-// replaces the list of the lower ones.
+// Precedence: command line over file over default. Of what may be given several times the first
+// place that names one replaces the list of the lower ones.
 #pragma once
 
 #include <stdbool.h>
@@ -16,6 +16,7 @@
 
 #define PQB_CONFIG_TEXT_MAX   256 // bytes of a text value with its NUL
 #define PQB_CONFIG_LISTEN_MAX 8
+#define PQB_CONFIG_FILES_MAX  8
 #define PQB_CONFIG_FILE_MAX   (256 * 1024)
 #define PQB_CONFIG_ERROR_MAX  512
 
@@ -31,6 +32,7 @@ enum pqb_config_security {
 enum pqb_config_auth {
     PQB_CONFIG_AUTH_STATIC = 0,
     PQB_CONFIG_AUTH_ANY = 1,
+    PQB_CONFIG_AUTH_TOKEN = 2,
 };
 enum pqb_config_recipients {
     PQB_CONFIG_RECIPIENTS_ACCEPT = 0,
@@ -42,6 +44,11 @@ struct pqb_config_listen {
     size_t count;
 };
 
+struct pqb_config_files {
+    char paths[PQB_CONFIG_FILES_MAX][PQB_CONFIG_TEXT_MAX];
+    size_t count;
+};
+
 struct pqb_config {
 #define PQB_CONFIG_FIELD_TEXT(field)     char field[PQB_CONFIG_TEXT_MAX];
 #define PQB_CONFIG_FIELD_UINT(field)     uint64_t field;
@@ -50,6 +57,7 @@ struct pqb_config {
 #define PQB_CONFIG_FIELD_BOOL(field)     uint64_t field;
 #define PQB_CONFIG_FIELD_CHOICE(field)   uint64_t field;
 #define PQB_CONFIG_FIELD_LISTEN(field)   struct pqb_config_listen field;
+#define PQB_CONFIG_FIELD_FILES(field)    struct pqb_config_files field;
 #define PQB_OPTION(field, name, type, choices, min, max, def, reload, help) \
     PQB_CONFIG_FIELD_##type(field)
 #include "gateway/config/config.def"

@@ -157,6 +157,7 @@ static bool parse_number(const struct pqb_option *option, const char *value, uin
         return choice_index(option->choices, value, out);
     case PQB_OPTION_TEXT:
     case PQB_OPTION_LISTEN:
+    case PQB_OPTION_FILES:
         break;
     }
     return false;
@@ -179,6 +180,8 @@ static const char *expected(const struct pqb_option *option)
         return "a numeric address and port such as 127.0.0.1:7400 or [::1]:7400";
     case PQB_OPTION_TEXT:
         return "text";
+    case PQB_OPTION_FILES:
+        return "the path of a file";
     }
     return "";
 }
@@ -194,6 +197,7 @@ static bool is_in_range(const struct pqb_option *option, uint64_t value)
     case PQB_OPTION_CHOICE:
     case PQB_OPTION_TEXT:
     case PQB_OPTION_LISTEN:
+    case PQB_OPTION_FILES:
         break;
     }
     return true;
@@ -241,6 +245,40 @@ static bool set_text(char *field, const char *value, char *why, size_t why_size)
     return true;
 }
 
+static bool append_file(struct pqb_config_files *files, const char *value, char *why,
+                        size_t why_size)
+{
+    if (value[0] == '\0')
+        return true;
+    if (files->count == PQB_CONFIG_FILES_MAX) {
+        (void)snprintf(why, why_size, "at most %d files can be given", PQB_CONFIG_FILES_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < files->count; i++) {
+        if (strcmp(files->paths[i], value) == 0) {
+            (void)snprintf(why, why_size, "'%.80s' is given twice", value);
+            return false;
+        }
+    }
+    if (!set_text(files->paths[files->count], value, why, why_size))
+        return false;
+    files->count++;
+    return true;
+}
+
+bool pqb_option_is_list(const struct pqb_option *option)
+{
+    return option->type == PQB_OPTION_LISTEN || option->type == PQB_OPTION_FILES;
+}
+
+void pqb_option_clear(const struct pqb_option *option, struct pqb_config *config)
+{
+    if (option->type == PQB_OPTION_LISTEN)
+        ((struct pqb_config_listen *)field_of(option, config))->count = 0;
+    else if (option->type == PQB_OPTION_FILES)
+        ((struct pqb_config_files *)field_of(option, config))->count = 0;
+}
+
 bool pqb_option_set(const struct pqb_option *option, struct pqb_config *config, const char *value,
                     char *why, size_t why_size)
 {
@@ -251,6 +289,8 @@ bool pqb_option_set(const struct pqb_option *option, struct pqb_config *config, 
         return set_text(field_of(option, config), value, why, why_size);
     if (option->type == PQB_OPTION_LISTEN)
         return append_listen(field_of(option, config), value, why, why_size);
+    if (option->type == PQB_OPTION_FILES)
+        return append_file(field_of(option, config), value, why, why_size);
     pqb_option_range(option, range, sizeof(range));
     if (!parse_number(option, value, &number)) {
         (void)snprintf(why, why_size, "'%.80s' is not %s%s%s", value, expected(option),
@@ -265,21 +305,30 @@ bool pqb_option_set(const struct pqb_option *option, struct pqb_config *config, 
     return true;
 }
 
+// Adds an element of a list. What does not fit cannot be: 8 addresses or paths do.
+static void append_line(char *text, const char *element)
+{
+    const size_t len = strlen(text);
+
+    (void)snprintf(text + len, PQB_OPTION_VALUE_MAX - len, "%s%s", len > 0 ? "\n" : "", element);
+}
+
 static void format_listen(const struct pqb_config_listen *listen, char *text)
 {
-    size_t len = 0;
-
     text[0] = '\0';
     for (size_t i = 0; i < listen->count; i++) {
         char one[PQB_ADDR_TEXT_MAX];
-        int written;
 
         pqb_addr_format(&listen->addrs[i], one);
-        written = snprintf(text + len, PQB_OPTION_VALUE_MAX - len, "%s%s", i > 0 ? " " : "", one);
-        if (written < 0 || (size_t)written >= PQB_OPTION_VALUE_MAX - len)
-            return; // cannot be: 8 addresses of 64 bytes fit
-        len += (size_t)written;
+        append_line(text, one);
     }
+}
+
+static void format_files(const struct pqb_config_files *files, char *text)
+{
+    text[0] = '\0';
+    for (size_t i = 0; i < files->count; i++)
+        append_line(text, files->paths[i]);
 }
 
 void pqb_option_format(const struct pqb_option *option, const struct pqb_config *config, char *text)
@@ -307,6 +356,9 @@ void pqb_option_format(const struct pqb_option *option, const struct pqb_config 
         break;
     case PQB_OPTION_LISTEN:
         format_listen(field_of_const(option, config), text);
+        break;
+    case PQB_OPTION_FILES:
+        format_files(field_of_const(option, config), text);
         break;
     }
 }
@@ -343,6 +395,7 @@ void pqb_option_range(const struct pqb_option *option, char *text, size_t size)
         break;
     case PQB_OPTION_TEXT:
     case PQB_OPTION_LISTEN:
+    case PQB_OPTION_FILES:
         break;
     }
 }

@@ -15,6 +15,7 @@ enum pqb_option_type {
     PQB_OPTION_BOOL,
     PQB_OPTION_CHOICE,
     PQB_OPTION_LISTEN,
+    PQB_OPTION_FILES,
 };
 
 struct pqb_option {
@@ -28,7 +29,7 @@ struct pqb_option {
     size_t offset; // of the field in struct pqb_config
 };
 
-#define PQB_OPTION_VALUE_MAX 1024 // bytes of any value as text
+#define PQB_OPTION_VALUE_MAX 2304 // bytes of any value as text
 
 extern const struct pqb_option pqb_options[];
 extern const size_t pqb_option_count;
@@ -39,11 +40,16 @@ const struct pqb_option *pqb_option_find(const char *name);
 // The name in the table that `name` was most likely meant to be, or NULL.
 const char *pqb_option_suggest(const char *name);
 
-// Parses `value` into its field; LISTEN appends. false: `why` says what would be right.
+// May be given several times (LISTEN, FILES).
+bool pqb_option_is_list(const struct pqb_option *option);
+void pqb_option_clear(const struct pqb_option *option, struct pqb_config *config); // empties a list
+
+// Parses `value` into its field; a list gets one element more (FILES none of ""). false: `why` says
+// what would be right.
 PQB_MUST_USE bool pqb_option_set(const struct pqb_option *option, struct pqb_config *config,
                                  const char *value, char *why, size_t why_size);
 
-// The value as its parser takes it; for LISTEN all addresses with a space between. `text` has
+// The value as its parser takes it; of a list all elements with a line feed between. `text` has
 // PQB_OPTION_VALUE_MAX bytes.
 void pqb_option_format(const struct pqb_option *option, const struct pqb_config *config,
                        char *text);

@@ -24,3 +24,7 @@ size_t pqb_tokens_count(const struct pqb_tokens *t);
 // Takes the same time for a wrong token of the right length as for a right one.
 bool pqb_tokens_match(const struct pqb_tokens *t, const char *user, size_t user_len,
                       const char *device, size_t device_len, const char *token, size_t token_len);
+
+// The token of a device, borrowed from the table. false: it has none.
+bool pqb_tokens_find(const struct pqb_tokens *t, const char *user, size_t user_len,
+                     const char *device, size_t device_len, const char **token, size_t *token_len);

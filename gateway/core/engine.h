@@ -118,6 +118,10 @@ void pqb_engine_drain(struct pqb_engine *e, pqb_tstamp now);
 unsigned pqb_engine_kick(struct pqb_engine *e, const char *user, size_t user_len,
                          const char *device, size_t device_len, pqb_tstamp now);
 
+// Who may log in has changed: ends the sessions and forgets the logins that may not stay. Such a
+// session is told by a kick if the turn has room for it, else by a RESET when it next speaks.
+void pqb_engine_recheck(struct pqb_engine *e, pqb_tstamp now);
+
 struct pqb_session_info {
     char user[PQB_USER_MAX + 1], device[PQB_DEVICE_MAX + 1]; // NUL-terminated
     struct pqb_addr addr;

@@ -43,6 +43,7 @@ struct pqb_half_open {
     struct pqb_addr from;
     uint64_t budget; // bytes that may still go to `from`: nothing proves yet that the peer is there
     pqb_tstamp created_at;
+    struct pqb_grant grant; // on what ground it is let in
     uint64_t cid, init_id;
     uint64_t low, cursor;    // the client's
     uint64_t preview_cursor; // what RESP told
@@ -50,7 +51,6 @@ struct pqb_half_open {
     bool is_pull;            // the backlog that RESP told waits to be pulled
     uint8_t user_len, device_len;
     char user[PQB_USER_MAX], device[PQB_DEVICE_MAX];
-    struct pqb_grant grant;
     enum pqb_cipher cipher; // chosen with RESP; NONE: plaintext
     bool is_sealed;
     uint8_t ciphers;                      // offered

@@ -45,6 +45,51 @@ unsigned pqb_engine_kick(struct pqb_engine *e, const char *user, size_t user_len
     return kicked;
 }
 
+static bool may_stay(const struct pqb_engine *e, const char *user, size_t user_len,
+                     const char *device, size_t device_len, const struct pqb_grant *grant)
+{
+    const struct pqb_text u = {user, user_len}, d = {device, device_len};
+
+    return e->env.may_stay(e->env.ctx, &u, &d, grant);
+}
+
+static void recheck_sessions(struct pqb_engine *e, pqb_tstamp now)
+{
+    struct pqb_hnode *node = pqb_htable_next(&e->sessions, NULL);
+
+    while (node) {
+        struct pqb_session *s = of_node(node);
+
+        node = pqb_htable_next(&e->sessions, node); // a kick takes out `s` and moves no other
+        if (may_stay(e, s->user->name, s->user->name_len, s->device, s->device_len, &s->grant))
+            continue;
+        pqb_count(e, PQB_COUNTER_SESSION_REVOKED);
+        pqb_session_kick(e, s, PQB_KICK_ADMIN, now);
+    }
+}
+
+// A registration that is with the writer comes back to nobody; it is the device's all the same.
+static void recheck_logins(struct pqb_engine *e)
+{
+    struct pqb_hnode *node = pqb_htable_next(&e->half_open.by_cid, NULL);
+
+    while (node) {
+        struct pqb_half_open *h = PQB_CONTAINER_OF(node, struct pqb_half_open, by_cid);
+
+        node = pqb_htable_next(&e->half_open.by_cid, node);
+        if (may_stay(e, h->user, h->user_len, h->device, h->device_len, &h->grant))
+            continue;
+        pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
+        pqb_half_open_table_remove(&e->half_open, h);
+    }
+}
+
+void pqb_engine_recheck(struct pqb_engine *e, pqb_tstamp now)
+{
+    recheck_sessions(e, now);
+    recheck_logins(e);
+}
+
 static void fill_info(const struct pqb_session *s, struct pqb_session_info *info, pqb_tstamp now)
 {
     *info = (struct pqb_session_info){

@@ -73,20 +73,15 @@ static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_gra
 {
     const struct pqb_shard *s = ctx;
 
-    *out = (struct pqb_grant){.expires_ms = UINT64_MAX};
-    return s->config.tokens == NULL ||
-           pqb_tokens_match(s->config.tokens, c->user.data, c->user.len, c->device.data,
-                            c->device.len, c->token.data, c->token.len);
+    return pqb_auth_may_login(s->config.auth, c, s->wall, out);
 }
 
 static bool may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
                      const struct pqb_grant *grant)
 {
-    (void)ctx;
-    (void)user;
-    (void)device;
-    (void)grant;
-    return true;
+    const struct pqb_shard *s = ctx;
+
+    return pqb_auth_may_stay(s->config.auth, user, device, grant, s->wall);
 }
 
 static void log_line(void *ctx, int level, const char *line)
@@ -456,9 +451,9 @@ bool pqb_shard_call(struct pqb_mailbox *mailbox, struct pqb_call *call)
     return pqb_mailbox_post(mailbox, &call->letter);
 }
 
-void pqb_shard_set_tokens(struct pqb_shard *s, const struct pqb_tokens *tokens)
+void pqb_shard_set_auth(struct pqb_shard *s, const struct pqb_auth *auth)
 {
-    s->config.tokens = tokens;
+    s->config.auth = auth;
 }
 
 uint64_t pqb_shard_sessions(const struct pqb_shard *s)

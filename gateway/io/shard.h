@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "common/base/defs.h"
-#include "gateway/config/tokens.h"
 #include "gateway/core/engine.h"
+#include "gateway/io/auth.h"
 #include "gateway/io/mailbox.h"
 #include "gateway/io/stats_page.h"
 #include "gateway/io/udp_socket.h"
@@ -47,7 +47,7 @@ struct pqb_shard_config {
     struct pqb_mailbox *mailboxes;  // of all shards; this one's is mailboxes[index]
     struct pqb_udp_socket *sockets; // this shard's, `socket_count` of them; borrowed
     size_t socket_count;
-    const struct pqb_tokens *tokens; // NULL: anyone may log in
+    const struct pqb_auth *auth; // who may log in
     struct pqb_stats_page *page;
     size_t column;             // in the page
     uint64_t *engine_counters; // PQB_COUNTER_*
@@ -69,5 +69,5 @@ void pqb_shard_discard(struct pqb_mailbox *mailbox);
 PQB_MUST_USE bool pqb_shard_call(struct pqb_mailbox *mailbox, struct pqb_call *call);
 
 // For calls, on the shard's thread.
-void pqb_shard_set_tokens(struct pqb_shard *s, const struct pqb_tokens *tokens);
+void pqb_shard_set_auth(struct pqb_shard *s, const struct pqb_auth *auth);
 uint64_t pqb_shard_sessions(const struct pqb_shard *s); // logged in now

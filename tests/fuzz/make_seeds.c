@@ -1,6 +1,7 @@
 // Writes the first corpora: samples of every datagram and frame, what the structure check has to
-// refuse, records, rows and a history of them, a counters page, lines of the control socket, and a
-// client's state. usage: make_seeds CORPUS_FOLDER (with a folder per target inside)
+// refuse, records, rows and a history of them, a counters page, lines of the control socket, a
+// client's state, tokens and revocations. usage: make_seeds CORPUS_FOLDER (with a folder per target
+// inside)
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "common/wire/fields.h"
 #include "gateway/io/stats_page.h"
 #include "storage/records.h"
+#include "tests/unit/token_samples.h"
 #include "tests/unit/wire_samples.h"
 
 #define CRC_LEN 4
@@ -296,6 +298,51 @@ static void write_state(void)
     write_seed("state", "queue", log, sizeof(log) - 1);
 }
 
+// Tokens and keys as they are, and what fuzz_token signs: claims, a zero byte, a footer.
+static void write_tokens(void)
+{
+    static const char *const claims[] = {
+        "{\"sub\":\"a\\u00e9\\ud83d\\ude00\",\"dev\":\"p\",\"nbf\":\"2026-01-01T00:00:00+00:00\","
+        "\"key\":"
+        "\"000102030405060708090A0B0C0D0E0F101112131415161718191a1b1c1d1e1f\",\"x\":[{\"y\":[-1."
+        "5e3,"
+        "null,true]},\"\\n\"],\"exp\":\"2028-02-29T23:59:59Z\",\"iat\":\"1970-01-01T00:00:00Z\"}",
+        "{\"sub\":\"ann\",\"sub\":\"eve\"}",
+        "{\"exp\":\"2100-02-29T00:00:00Z\"}",
+        "{\"x\":[[[[[[[[1]]]]]]]],\"key\":\"00\"}",
+    };
+    static const char key[] = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
+    const struct pqb_claims sample = token_sample_claims();
+    char text[TOKEN_SAMPLE_MAX];
+    char name[32];
+    size_t len = pqb_claims_format(&sample, text);
+
+    write_seed("token", "claims", text, len);
+    memcpy(text + len, "\0{\"kid\":1}", 11);
+    write_seed("token", "footer", text, len + 11);
+    len = pqb_paseto_make(&sample, &token_sample_secret, text);
+    write_seed("token", "token", text, len);
+    write_seed("token", "public", key, sizeof(key) - 1);
+    pqb_paserk_secret_format(&token_sample_secret, text);
+    write_seed("token", "secret", text, strlen(text));
+    for (size_t i = 0; i < PQB_ARRAY_LEN(claims); i++) {
+        (void)snprintf(name, sizeof(name), "claims_%zu", i);
+        write_seed("token", name, claims[i], strlen(claims[i]));
+    }
+}
+
+static void write_revoked(void)
+{
+    static const char text[] =
+        "# lost\n\nuser eve\r\ndevice bob phone\n device\tbob pc \nkey "
+        "000102030405060708090A0B0C0D0E0F101112131415161718191a1b1c1d1e1f\nuser ann";
+
+    write_seed("revoked", "all", text, sizeof(text) - 1);
+    write_seed("revoked", "short_key", "key 00\n", 7);
+    write_seed("revoked", "unknown", "user a\ngroup b\n", 15);
+    write_seed("revoked", "zero", "user a\0b\n", 9);
+}
+
 int main(int argc, char **argv)
 {
     struct pqb_rng rng;
@@ -311,5 +358,7 @@ int main(int argc, char **argv)
     write_counters();
     write_control();
     write_state();
+    write_tokens();
+    write_revoked();
     return 0;
 }

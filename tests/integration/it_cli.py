@@ -8,10 +8,11 @@ import subprocess
 from harness import Gateway, pqb, program, run_cases, run_tool, wait_until
 
 CTL = ("stats", "top", "status", "sessions", "user", "inbox", "kick", "drain", "reload", "checkpoint",
-       "backup", "verify")
+       "backup", "verify", "keygen", "token")
 COMMANDS = [("paquebotd",), ("pqb",), ("pqb", "send"), ("pqb", "listen"), ("pqb", "chat"),
             ("pqb", "dead-letters"), ("pqbctl",), ("pqbsim",),
-            ("pqbsim", "load"), ("pqbsim", "link"), *[("pqbctl", name) for name in CTL]]
+            ("pqbsim", "load"), ("pqbsim", "link"), *[("pqbctl", name) for name in CTL],
+            ("pqbctl", "token", "issue"), ("pqbctl", "token", "show")]
 NOWHERE = "127.0.0.1:9"  # discard: nobody listens there
 
 

@@ -27,7 +27,7 @@ static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_gra
     const struct gate *g = ctx;
 
     (void)c;
-    *out = (struct pqb_grant){.expires_ms = UINT64_MAX};
+    *out = (struct pqb_grant){.expires_ms = UINT64_MAX - 1};
     return !g->is_login_refused;
 }
 
@@ -36,10 +36,11 @@ static bool may_stay(void *ctx, const struct pqb_text *user, const struct pqb_te
 {
     const struct gate *g = ctx;
 
-    (void)user;
-    (void)device;
-    (void)grant;
-    return !g->is_login_refused;
+    PQB_ASSERT(device->len > 0 && grant->expires_ms == UINT64_MAX - 1);
+    if (!g->revoked_user)
+        return true;
+    return g->revoked_user[0] && (user->len != strlen(g->revoked_user) ||
+                                  memcmp(user->data, g->revoked_user, user->len) != 0);
 }
 
 static pqb_wall_ms wall(void *ctx)

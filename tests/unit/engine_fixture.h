@@ -33,8 +33,9 @@ struct gate {
     struct gate_mail mails[GATE_MAILS_MAX];
     size_t mail_count, mails_max;
     bool is_login_refused;
-    bool may_fail;         // a turn may not begin: failures are injected
-    bool is_store_stopped; // gate_settle leaves the writer alone
+    const char *revoked_user; // who may not stay; "": nobody may; NULL: all may
+    bool may_fail;            // a turn may not begin: failures are injected
+    bool is_store_stopped;    // gate_settle leaves the writer alone
 };
 
 void gate_init(struct gate *g, uint32_t shards); // configuration only; change it, then open

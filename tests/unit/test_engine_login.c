@@ -3,10 +3,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "common/base/err.h"
 #include "tests/unit/engine_fixture.h"
 
 #define SEC PQB_NS_PER_SEC
@@ -281,6 +283,90 @@ static void a_silent_session_ends(void **state)
     assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_IDLE), 1);
 }
 
+static void recheck(struct gate *g)
+{
+    for (uint32_t i = 0; i < g->config.shards; i++) {
+        assert_int_equal(pqb_engine_begin(g->engines[i], g->store.now), PQB_OK);
+        pqb_engine_recheck(g->engines[i], g->store.now);
+        pqb_engine_end(g->engines[i]);
+        pqb_engine_validate(g->engines[i]);
+    }
+    gate_settle(g);
+}
+
+static void who_may_not_stay_is_kicked_and_the_others_stay(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer phone = peer_ready(g, "alice", "phone", 1);
+    struct peer laptop = peer_ready(g, "alice", "laptop", 2);
+    struct peer bob = peer_ready(g, "bob", "phone", 3);
+    struct peer late = peer_make(g, "alice", "pc", 4);
+    late.init_id = 4;
+    peer_send_init(&late, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&late));
+    recheck(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), 3);
+    gate_clear(g);
+    g->revoked_user = "alice";
+    recheck(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_REVOKED), 2);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_KICKED), 2);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_REFUSED), 1);
+    assert_true(peer_got(&phone, PQB_FRAME_KICK, 0, &f));
+    assert_int_equal(f.kick.reason, PQB_KICK_ADMIN);
+    assert_int_equal(peer_got_count(&laptop, PQB_FRAME_KICK), 1);
+    assert_int_equal(peer_got_count(&bob, PQB_FRAME_KICK), 0);
+    // The login that was under way comes to nothing.
+    peer_send_one(&late, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 9}});
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), 1);
+    assert_int_equal(peer_got_count(&late, PQB_FRAME_PONG), 0);
+}
+
+static void a_registration_under_way_makes_no_session_when_it_may_not_stay(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+
+    gate_open(g);
+    peer_send_init(&a, NULL);
+    gate_settle(g);
+    assert_true(peer_take_resp(&a));
+    peer_send_one(&a, (struct pqb_frame){.type = PQB_FRAME_PING}); // it is with the writer now
+    g->revoked_user = "alice";
+    recheck(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_OPENED), 0);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 0);
+}
+
+// More than there is room for kicks in one turn: the rest is told by RESET.
+static void however_many_may_not_stay_none_does(void **state)
+{
+    struct gate *g = *state;
+    enum {
+        SESSIONS = 300
+    };
+
+    gate_open(g);
+    for (uint16_t i = 0; i < SESSIONS; i++) {
+        char user[16];
+
+        (void)snprintf(user, sizeof(user), "user%u", i);
+        struct peer a = peer_make(g, user, "phone", (uint16_t)(i + 1));
+        peer_login(&a);
+        gate_clear(g);
+    }
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), SESSIONS);
+    g->revoked_user = "";
+    recheck(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_CURRENT), 0);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_REVOKED), SESSIONS);
+}
+
 #define CASE(name)     cmocka_unit_test_setup_teardown(name, gate_begin, gate_end)
 #define CASE_TWO(name) cmocka_unit_test_setup_teardown(name, gate_begin_two_shards, gate_end)
 
@@ -300,6 +386,9 @@ int main(void)
         CASE(two_copies_of_a_device_that_kick_each_other_are_slowed_down),
         CASE(sessions_beyond_the_limit_are_put_off),
         CASE(a_silent_session_ends),
+        CASE_TWO(who_may_not_stay_is_kicked_and_the_others_stay),
+        CASE(a_registration_under_way_makes_no_session_when_it_may_not_stay),
+        CASE(however_many_may_not_stay_none_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

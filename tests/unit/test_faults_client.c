@@ -20,9 +20,11 @@
 #include "common/base/json.h"
 #include "gateway/config/config.h"
 #include "gateway/config/tokens.h"
+#include "gateway/io/auth.h"
 #include "gateway/io/stats_page.h"
 #include "tests/unit/fake_gateway.h"
 #include "tests/unit/faults.h"
+#include "tests/unit/token_samples.h"
 #include "tools/pqbctl/json_read.h"
 
 #define TRIES_MAX 12
@@ -239,6 +241,42 @@ static int make_tokens(void)
     return err;
 }
 
+static void write_text(const char *to, const char *text)
+{
+    FILE *file = fopen(to, "w");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+// Issuers, names and keys, from files.
+static int make_auth(void)
+{
+    struct pqb_config config;
+    struct pqb_config_error error;
+    struct pqb_auth *auth = NULL;
+    int err;
+
+    pqb_config_default(&config);
+    config.auth = PQB_CONFIG_AUTH_TOKEN;
+    config.issuer_key.count = 1;
+    (void)snprintf(config.issuer_key.paths[0], sizeof(config.issuer_key.paths[0]), "%s/issuer",
+                   directory);
+    (void)snprintf(config.revoked, sizeof(config.revoked), "%s/revoked", directory);
+    err = pqb_auth_load(&auth, &config, &error);
+    pqb_auth_destroy(auth);
+    return err;
+}
+
+static int make_token(void)
+{
+    const struct pqb_claims claims = token_sample_claims();
+    char token[PQB_TOKEN_MAX + 1];
+
+    return pqb_paseto_make(&claims, &token_sample_secret, token) > 0 ? PQB_OK : PQB_ERR_NOMEM;
+}
+
 static int make_page(void)
 {
     static const struct pqb_stats_row row = {.name = "msg.accepted"};
@@ -313,10 +351,19 @@ static void what_is_made_at_the_start_is_made_or_refused(void **state)
     check_making("state in files", make_file_store);
     check_making("UDP driver", make_udp);
     check_making("tokens", make_tokens);
+    (void)snprintf(path, sizeof(path), "%s/issuer", directory);
+    write_text(path, "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI");
+    (void)snprintf(path, sizeof(path), "%s/revoked", directory);
+    write_text(path,
+               "user eve\nkey 0000000000000000000000000000000000000000000000000000000000000007");
+    check_making("issuers and revocations", make_auth);
+    check_making("token", make_token);
+    (void)snprintf(path, sizeof(path), "%s/stats", directory);
     check_making("counters page", make_page);
     check_making("counters page, reading", read_page);
     check_making("JSON", write_and_read_json);
-    for (const char *const *name = (const char *const[]){"stats", "log", "lock", NULL};
+    for (const char *const *name =
+             (const char *const[]){"issuer", "revoked", "stats", "log", "lock", NULL};
          *name != NULL; name++) {
         (void)snprintf(path, sizeof(path), "%s/%s", directory, *name);
         assert_int_equal(unlink(path), 0);

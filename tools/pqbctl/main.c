@@ -18,11 +18,13 @@ static const struct {
     {"inbox", ctl_inbox, "the messages that wait for a user"},
     {"kick", ctl_kick, "end the sessions of a user or a device"},
     {"drain", ctl_drain, "end all sessions and stop the gateway"},
-    {"reload", ctl_reload, "read configuration and tokens again"},
+    {"reload", ctl_reload, "read configuration, tokens, issuers and revocations again"},
     {"checkpoint", ctl_checkpoint, "begin a checkpoint now"},
     {"confirm-clock", ctl_confirm_clock, "say that the machine's clock is right after all"},
     {"backup", ctl_backup, "copy the running store into a new directory"},
     {"verify", ctl_verify, "check a stopped data directory or a backup"},
+    {"keygen", ctl_keygen, "make an issuer's key"},
+    {"token", ctl_token, "sign a token for a device, or show what one says"},
 };
 
 #define WORDS_MAX 64

@@ -177,7 +177,8 @@ int ctl_reload(int argc, char **argv)
     static const struct steering s = {
         .verb = "reload",
         .usage = "[--json]",
-        .about = "Has the gateway read its configuration and tokens again; tells what changed.",
+        .about = "Has the gateway read its configuration and the files it names (tokens, issuers,\n"
+                 "revocations) again; tells what changed. Who is no longer let in is kicked.",
         .timeout = TIMEOUT_NS,
     };
 
