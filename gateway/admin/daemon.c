@@ -13,7 +13,9 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/proto/aead.h"
 #include "gateway/admin/daemon_internal.h"
 #include "gateway/admin/privileges.h"
 #include "gateway/admin/seccomp.h"
@@ -241,6 +243,7 @@ static int open_shards(struct pqb_daemon *d)
         int err;
 
         pqb_settings_engine(&config.engine, &d->config, i);
+        config.engine.keys = d->keys;
         err = pqb_shard_create(&d->shards[i], &config);
         if (err != PQB_OK) {
             pqb_log(PQB_LOG_ERROR, "cannot make a shard shard=%u error=%s", i, pqb_err_name(err));
@@ -336,10 +339,29 @@ static int load_auth(struct pqb_daemon *d)
     return err;
 }
 
+// The store's directory is there by now, and locked: nobody else makes keys in it.
+static int load_keys(struct pqb_daemon *d)
+{
+    uint8_t seed[PQB_SECRET_SEED_LEN];
+    char why[PQB_KEY_FILES_ERROR_MAX] = "there is no randomness or no cryptography";
+    int err = pqb_os_entropy(seed, sizeof(seed));
+
+    if (err == PQB_OK)
+        err = pqb_aead_init();
+    if (err == PQB_OK) {
+        pqb_secret_rng_init(&d->secrets, seed);
+        err = pqb_daemon_load_keys(d, &d->keys, why);
+    }
+    if (err != PQB_OK)
+        pqb_log(PQB_LOG_ERROR, "%s", why);
+    pqb_secret_erase(seed, sizeof(seed));
+    return err;
+}
+
 // Scripts read this line from stdout; people from the log.
 static void say_ready(const struct pqb_daemon *d)
 {
-    char line[1024];
+    char line[1024], key[2 * PQB_KEY_LEN + 1];
     size_t len = 0;
 
     for (size_t i = 0; i < d->config.listen.count; i++) {
@@ -348,8 +370,13 @@ static void say_ready(const struct pqb_daemon *d)
         pqb_addr_format(&d->listen[i], text);
         len += (size_t)snprintf(line + len, sizeof(line) - len, "listen=%s ", text);
     }
-    (void)snprintf(line + len, sizeof(line) - len, "shards=%u data=%s security=plaintext",
-                   d->shard_count, d->config.data);
+    len +=
+        (size_t)snprintf(line + len, sizeof(line) - len, "shards=%u data=%s security=%s",
+                         d->shard_count, d->config.data, d->keys != NULL ? "noise" : "plaintext");
+    if (d->keys != NULL) {
+        pqb_hex_encode(d->keys->at[0].pair.public, PQB_KEY_LEN, key);
+        (void)snprintf(line + len, sizeof(line) - len, " server-key=%s", key);
+    }
     pqb_log(PQB_LOG_INFO, "ready %s", line);
     (void)printf("ready %s\n", line);
     (void)fflush(stdout);
@@ -371,6 +398,8 @@ static int start(struct pqb_daemon *d)
         err = open_mailboxes(d);
     if (err == PQB_OK)
         err = open_store(d); // takes the directory's lock
+    if (err == PQB_OK)
+        err = load_keys(d);
     if (err == PQB_OK)
         err = open_page(d);
     if (err == PQB_OK)
@@ -410,6 +439,9 @@ static void stop(struct pqb_daemon *d)
         pqb_mailbox_fini(&d->home);
     pqb_auth_destroy(d->reload.old_auth);
     pqb_auth_destroy(d->auth);
+    pqb_secret_free(d->reload.old_keys);
+    pqb_secret_free(d->keys);
+    pqb_secret_rng_fini(&d->secrets);
 }
 
 enum pqb_daemon_exit pqb_daemon_run(const struct pqb_config *config, int argc, char *const *argv)

@@ -11,6 +11,7 @@
 #include "gateway/admin/daemon.h"
 #include "gateway/admin/rows.h"
 #include "gateway/io/auth.h"
+#include "gateway/io/key_files.h"
 #include "gateway/io/shard.h"
 
 #define PQB_DAEMON_SHARDS_MAX 64
@@ -29,6 +30,7 @@ struct pqb_reload {
     bool is_wanted;  // another SIGHUP came meanwhile
     bool is_blocked; // a shard's mailbox was full; the next tick goes on from there
     struct pqb_auth *old_auth;
+    struct pqb_server_keys *old_keys; // likewise
 };
 
 // Sessions being ended.
@@ -44,7 +46,10 @@ struct pqb_daemon {
     struct pqb_config config; // in effect; reloads change the reloadable part
     int argc;
     char *const *argv;
-    struct pqb_auth *auth; // who may log in
+    struct pqb_auth *auth;        // who may log in
+    struct pqb_server_keys *keys; // NULL: plaintext
+    struct pqb_secret_rng secrets;
+    pqb_wall_ms keys_due_at; // when a new ticket key is made
 
     uint32_t shard_count;
     struct pqb_udp_socket sockets[PQB_DAEMON_SHARDS_MAX][PQB_CONFIG_LISTEN_MAX];
@@ -78,6 +83,11 @@ void pqb_daemon_loop_fini(struct pqb_daemon *d);
 void pqb_daemon_loop_run(struct pqb_daemon *d);
 
 void pqb_daemon_drain(struct pqb_daemon *d);
+
+// Reads the keys of the data directory, which makes what is missing. NULL in plaintext. PQB_OK, or
+// an error that `why` tells.
+PQB_MUST_USE int pqb_daemon_load_keys(struct pqb_daemon *d, struct pqb_server_keys **out,
+                                      char why[PQB_KEY_FILES_ERROR_MAX]);
 
 // Reads the configuration and the files that it names again. Writes members into `out` (may be
 // NULL): "changed", or "error" when it returns false; then the old settings stay.

@@ -11,6 +11,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "gateway/admin/daemon_internal.h"
 #include "gateway/admin/settings.h"
@@ -18,6 +19,7 @@
 
 #define TICK_US          250000 // the page's heartbeat
 #define SECOND_SIGNAL_NS (200 * PQB_NS_PER_MS)
+#define KEYS_RETRY_MS    (60 * UINT64_C(1000))
 #define DRAIN_CHECK_US   50000 // also the time that the last kicks have to leave
 
 // ---------------------------------------------------------------------------------------- pulse
@@ -41,6 +43,8 @@ static uint64_t us_of(const struct timeval *tv)
     return (uint64_t)tv->tv_sec * 1000000 + (uint64_t)tv->tv_usec;
 }
 
+static void renew_ticket_key(struct pqb_daemon *d);
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct pqb_daemon *d = arg;
@@ -62,6 +66,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         pqb_chain_start(&d->reload.chain, d->mailboxes, d->reload.chain.at, d->shard_count,
                         &d->home);
     }
+    renew_ticket_key(d);
 }
 
 static void on_letters(evutil_socket_t fd, short what, void *arg)
@@ -86,8 +91,9 @@ static void visit_with_settings(struct pqb_chain *chain, struct pqb_shard *shard
     struct pqb_daemon *d = chain->ctx;
     struct pqb_engine_config engine_config;
 
-    // The main thread leaves `config` and `auth` alone until the chain is home.
+    // The main thread leaves `config`, `auth` and `keys` alone until the chain is home.
     pqb_settings_engine(&engine_config, &d->config, chain->at);
+    engine_config.keys = d->keys;
     pqb_engine_reconfigure(engine, &engine_config);
     pqb_shard_set_auth(shard, d->auth);
     pqb_engine_recheck(engine, now);
@@ -104,6 +110,8 @@ static void settings_done(struct pqb_chain *chain)
     d->reload.is_under_way = false;
     pqb_auth_destroy(d->reload.old_auth);
     d->reload.old_auth = NULL;
+    pqb_secret_free(d->reload.old_keys);
+    d->reload.old_keys = NULL;
     if (d->reload.is_wanted && !d->drain.has_begun)
         (void)pqb_daemon_reload(d, NULL);
 }
@@ -139,6 +147,60 @@ static bool refuse_reload(struct pqb_daemon *d, struct pqb_json *out, const char
     return false;
 }
 
+// Tells every shard, one after the other.
+static void start_settings(struct pqb_daemon *d)
+{
+    d->reload.is_under_way = true;
+    d->reload.is_wanted = false;
+    d->reload.chain.visit = visit_with_settings;
+    d->reload.chain.done = settings_done;
+    d->reload.chain.ctx = d;
+    pqb_chain_start(&d->reload.chain, d->mailboxes, 0, d->shard_count, &d->home);
+}
+
+int pqb_daemon_load_keys(struct pqb_daemon *d, struct pqb_server_keys **out,
+                         char why[PQB_KEY_FILES_ERROR_MAX])
+{
+    char text[2 * PQB_KEY_LEN + 1];
+    bool is_new = false;
+    int err;
+
+    *out = NULL;
+    if (d->config.security == PQB_CONFIG_PLAINTEXT)
+        return PQB_OK;
+    err = pqb_key_files_load(out, d->config.data, &d->secrets, pqb_os_wall(), &is_new, why);
+    if (err != PQB_OK)
+        return err;
+    d->keys_due_at = pqb_key_files_ticket_key_made(d->config.data) + PQB_TICKET_KEY_ROTATE_MS;
+    if (is_new) {
+        pqb_hex_encode((*out)->at[0].pair.public, PQB_KEY_LEN, text);
+        pqb_log(PQB_LOG_INFO, "made a server key, which clients pin public=%s data=%s", text,
+                d->config.data);
+    }
+    return PQB_OK;
+}
+
+// The tickets of a day are sealed by one key. The old ones still open; a shard that has not heard
+// yet goes on with the set it has.
+static void renew_ticket_key(struct pqb_daemon *d)
+{
+    char why[PQB_KEY_FILES_ERROR_MAX];
+    struct pqb_server_keys *keys;
+
+    if (d->keys == NULL || d->reload.is_under_way || d->drain.has_begun ||
+        pqb_os_wall() < d->keys_due_at)
+        return;
+    if (pqb_daemon_load_keys(d, &keys, why) != PQB_OK) {
+        d->keys_due_at = pqb_os_wall() + KEYS_RETRY_MS;
+        pqb_log(PQB_LOG_WARN, "cannot make a new ticket key, the old one stays error=\"%s\"", why);
+        return;
+    }
+    pqb_log(PQB_LOG_INFO, "made a new ticket key keys=%zu", keys->tickets.count);
+    d->reload.old_keys = d->keys;
+    d->keys = keys;
+    start_settings(d);
+}
+
 bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
 {
     struct diff_target target = {.out = out};
@@ -147,6 +209,8 @@ bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
     enum pqb_config_action action;
     struct pqb_auth *auth;
     struct pqb_auth_counts counts;
+    struct pqb_server_keys *keys;
+    char why[PQB_KEY_FILES_ERROR_MAX];
 
     if (d->reload.is_under_way || d->drain.has_begun)
         return refuse_reload(d, out, "a reload or a drain is under way");
@@ -155,6 +219,10 @@ bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
     pqb_config_take_reloadable(&effective, &fresh);
     if (pqb_auth_load(&auth, &effective, &error) != PQB_OK)
         return refuse_reload(d, out, error.text);
+    if (pqb_daemon_load_keys(d, &keys, why) != PQB_OK) {
+        pqb_auth_destroy(auth);
+        return refuse_reload(d, out, why);
+    }
     d->process_column[PQB_ROWS_PROCESS + PQB_PROCESS_RELOADS]++;
     if (out != NULL)
         pqb_json_array_begin(out, "changed");
@@ -171,12 +239,9 @@ bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out)
             counts.tokens, counts.issuers, counts.revoked);
     d->reload.old_auth = d->auth;
     d->auth = auth;
-    d->reload.is_under_way = true;
-    d->reload.is_wanted = false;
-    d->reload.chain.visit = visit_with_settings;
-    d->reload.chain.done = settings_done;
-    d->reload.chain.ctx = d;
-    pqb_chain_start(&d->reload.chain, d->mailboxes, 0, d->shard_count, &d->home);
+    d->reload.old_keys = d->keys;
+    d->keys = keys;
+    start_settings(d);
     return true;
 }
 

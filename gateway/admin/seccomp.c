@@ -36,6 +36,8 @@ static const int allowed[] = {
     SCMP_SYS(mkdirat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rmdir),
     // Memory, as far as it cannot be run (see `conditions`).
     SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+    // Keys live in locked memory; a day's new ticket key and a reload make another set.
+    SCMP_SYS(mlock), SCMP_SYS(munlock), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
     // Threads: the store's and the shards' start under the filter, a backup has one of its own. The
     // C library asks for the number of processors when it makes an arena.
     SCMP_SYS(futex), SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(sched_yield),

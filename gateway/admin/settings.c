@@ -27,6 +27,8 @@ void pqb_settings_engine(struct pqb_engine_config *out, const struct pqb_config 
     out->rate_burst = (uint32_t)config->rate_burst;
     out->sessions_per_user_max = (uint32_t)config->sessions_per_user_max;
     out->reassembly_bytes_max = share(config->reassembly_bytes_max, config->shards);
+    out->login_rate = (uint32_t)config->login_rate;
+    out->session_max_ns = config->session_max;
     out->request_bytes_max = share(config->request_bytes_max, config->shards);
 }
 

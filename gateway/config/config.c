@@ -341,20 +341,17 @@ static int check_retention(const struct pqb_config *config, struct pqb_config_er
 
 int pqb_config_check(const struct pqb_config *config, struct pqb_config_error *error)
 {
-    if (config->security == PQB_CONFIG_NOISE)
-        return fail(error, "security: noise is not built into this version; use "
-                           "'--security plaintext' on a loopback address");
     for (size_t i = 0; i < config->listen.count; i++) {
         char text[PQB_ADDR_TEXT_MAX];
 
         if (pqb_addr_is_loopback(&config->listen.addrs[i]))
             continue;
         pqb_addr_format(&config->listen.addrs[i], text);
-        if (config->insecure_plaintext == 0)
+        if (config->security == PQB_CONFIG_PLAINTEXT && config->insecure_plaintext == 0)
             return fail(error,
                         "listen: %s is not a loopback address and plaintext lets anyone on the way "
-                        "read and forge messages; listen on 127.0.0.1 or [::1], or set "
-                        "'insecure-plaintext = yes'",
+                        "read and forge messages; use '--security noise', listen on 127.0.0.1 or "
+                        "[::1], or set 'insecure-plaintext = yes'",
                         text);
         if (config->auth == PQB_CONFIG_AUTH_ANY)
             return fail(error,

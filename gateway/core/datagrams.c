@@ -62,6 +62,20 @@ static void on_data(struct pqb_engine *e, const struct pqb_addr *from, const uin
         on_unknown_cid(e, from, cid, len, now);
 }
 
+// A gateway speaks one suite: what it does not answer, nobody can make it fall back to.
+static void on_login(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
+                     size_t len, bool is_mail, pqb_tstamp now)
+{
+    const uint8_t suite = e->config.keys != NULL ? PQB_SUITE_NOISE : PQB_SUITE_PLAIN;
+
+    if (pqb_datagram_suite(data, len) != suite)
+        pqb_count(e, PQB_COUNTER_LOGIN_OTHER_SUITE);
+    else if (suite == PQB_SUITE_NOISE)
+        pqb_handshake_on_hello(e, from, data, len, now);
+    else
+        pqb_login_on_init(e, from, data, len, is_mail, now);
+}
+
 void pqb_datagram_dispatch(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                            size_t len, bool is_mail, pqb_tstamp now)
 {
@@ -73,18 +87,9 @@ void pqb_datagram_dispatch(struct pqb_engine *e, const struct pqb_addr *from, co
         return;
     }
     switch (type) {
-    case PQB_DATAGRAM_RESUME:
-        if (e->config.keys == NULL) {
-            pqb_count_verdict(e, PQB_VERDICT_TYPE);
-            break;
-        }
-        pqb_handshake_on_hello(e, from, data, len, now);
-        break;
     case PQB_DATAGRAM_INIT:
-        if (e->config.keys != NULL)
-            pqb_handshake_on_hello(e, from, data, len, now);
-        else
-            pqb_login_on_init(e, from, data, len, is_mail, now);
+    case PQB_DATAGRAM_RESUME:
+        on_login(e, from, data, len, is_mail, now);
         break;
     case PQB_DATAGRAM_DATA:
         on_data(e, from, data, len, is_mail, now);

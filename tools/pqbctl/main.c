@@ -22,6 +22,7 @@ static const struct {
     {"checkpoint", ctl_checkpoint, "begin a checkpoint now"},
     {"confirm-clock", ctl_confirm_clock, "say that the machine's clock is right after all"},
     {"backup", ctl_backup, "copy the running store into a new directory"},
+    {"server-key", ctl_server_key, "print the gateway's public key, which clients pin"},
     {"verify", ctl_verify, "check a stopped data directory or a backup"},
     {"keygen", ctl_keygen, "make an issuer's key"},
     {"token", ctl_token, "sign a token for a device, or show what one says"},

@@ -77,5 +77,6 @@ int ctl_checkpoint(int argc, char **argv);
 int ctl_confirm_clock(int argc, char **argv);
 int ctl_backup(int argc, char **argv);
 int ctl_verify(int argc, char **argv);
+int ctl_server_key(int argc, char **argv);
 int ctl_keygen(int argc, char **argv);
 int ctl_token(int argc, char **argv);

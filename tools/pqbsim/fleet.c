@@ -11,8 +11,8 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/client/impl.h" // a gateway would know the reset token; here the client does
 #include "common/wire/datagram.h"
-#include "common/wire/frame.h"
 #include "tools/cli/cli.h"
 #include "tools/pqbsim/netio.h"
 
@@ -87,6 +87,17 @@ static int on_message(void *ctx, const struct pqb_client_message *message, uint6
     return 0;
 }
 
+static void on_ticket(void *ctx, const void *ticket, size_t len)
+{
+    struct fleet_client *fc = ctx;
+
+    if (fc->fleet->config.without_tickets)
+        return;
+    fc->ticket_len = len;
+    if (len > 0)
+        memcpy(fc->ticket, ticket, len);
+}
+
 static void route(struct pqb_htable *table, struct pqb_hnode *node, uint64_t *current, uint64_t id)
 {
     if (*current == id)
@@ -157,8 +168,16 @@ static int make_client(struct fleet_client *fc, pqb_tstamp now)
     config.callbacks = (struct pqb_client_callbacks){.on_state = on_state,
                                                      .on_receipt = on_receipt,
                                                      .on_message = on_message,
-                                                     .on_route = on_route};
+                                                     .on_route = on_route,
+                                                     .on_ticket = on_ticket};
     config.ctx = fc;
+    if (fc->fleet->config.server_key != NULL) {
+        config.server_key = fc->fleet->config.server_key;
+        config.device_key = fc->device_key;
+        config.ticket = fc->ticket;
+        config.ticket_len = fc->ticket_len;
+        config.without_aes = fc->fleet->config.without_aes;
+    }
     pqb_rng_fill(&fc->fleet->rng, config.seed, sizeof(config.seed));
     return pqb_client_create(&fc->client, &config, now);
 }
@@ -233,22 +252,11 @@ static void measure_gap(struct fleet_client *fc)
     fc->rebound_at = fc->gap_from = PQB_NEVER;
 }
 
-static void keep_token(struct fleet_client *fc, const void *data, size_t len)
-{
-    enum pqb_datagram_type type;
-    struct pqb_resp resp;
-
-    if (pqb_datagram_peek(data, len, &type) == PQB_VERDICT_OK && type == PQB_DATAGRAM_RESP &&
-        pqb_resp_decode(fc->fleet->unpacker, data, len, &resp) == PQB_VERDICT_OK)
-        memcpy(fc->reset_token, resp.reset_token, PQB_RESET_LEN);
-}
-
 static void receive(struct fleet_client *fc, const void *data, size_t len)
 {
     if (fc->client == NULL)
         return;
     measure_gap(fc);
-    keep_token(fc, data, len);
     pqb_client_on_datagram(fc->client, data, len, fc->fleet->now);
     pump(fc);
 }
@@ -449,7 +457,7 @@ void fleet_forget(struct fleet *f, uint32_t index)
 
     if (fc->cid == 0)
         return;
-    memcpy(reset.token, fc->reset_token, PQB_RESET_LEN);
+    memcpy(reset.token, fc->client->login.reset_token, PQB_RESET_LEN);
     receive(fc, data, pqb_reset_encode(&reset, data));
 }
 
@@ -499,6 +507,8 @@ static int init_client(struct fleet *f, uint32_t index, pqb_tstamp now)
                                 .rebind_at = PQB_NEVER,
                                 .rebound_at = PQB_NEVER,
                                 .gap_from = PQB_NEVER};
+    if (f->config.server_key != NULL)
+        pqb_rng_fill(&f->rng, fc->device_key, sizeof(fc->device_key));
     pqb_timer_init(&fc->timer);
     if (f->config.rebind_ns > 0)
         fc->rebind_at = fc->start_at + around(f, f->config.rebind_ns);
@@ -526,8 +536,7 @@ int fleet_init(struct fleet *f, const struct fleet_config *config, pqb_tstamp no
     if (f->clients == NULL || traffic_init(&f->traffic, now) != PQB_OK ||
         pqb_htable_init(&f->by_init) != PQB_OK || pqb_htable_init(&f->by_cid) != PQB_OK ||
         pqb_timerq_reserve(&f->timers, config->clients) != PQB_OK ||
-        pqb_client_scratch_create(&f->scratch) != PQB_CLIENT_OK ||
-        pqb_unpacker_create(&f->unpacker) != PQB_OK)
+        pqb_client_scratch_create(&f->scratch) != PQB_CLIENT_OK)
         return PQB_ERR_NOMEM;
     err = open_sockets(f);
     for (uint32_t i = 0; err == PQB_OK && i < config->clients; i++)
@@ -563,7 +572,6 @@ void fleet_fini(struct fleet *f)
     free(f->clients);
     traffic_fini(&f->traffic);
     pqb_client_scratch_destroy(f->scratch);
-    pqb_unpacker_destroy(f->unpacker);
     pqb_htable_fini(&f->by_init);
     pqb_htable_fini(&f->by_cid);
     pqb_timerq_fini(&f->timers);

@@ -26,7 +26,6 @@
 #define FLEET_NAME_MAX  (FLEET_NAMES_MAX + 16) // with it
 
 struct fleet;
-struct pqb_unpacker;
 
 struct fleet_client {
     struct fleet *fleet;
@@ -37,10 +36,11 @@ struct fleet_client {
     struct pqb_timer timer;
     struct pqb_hnode by_init, by_cid;
     uint64_t init_id, cid;
-    uint8_t reset_token[PQB_RESET_LEN]; // of the gateway's last answer to a login
-    bool is_online;                     // logged in now
-    uint32_t sessions;                  // begun so far
-    bool is_wanted;                     // shall be online
+    uint8_t device_key[PQB_CLIENT_KEY_LEN], ticket[PQB_CLIENT_TICKET_LEN]; // outlive a crash
+    size_t ticket_len;
+    bool is_online;    // logged in now
+    uint32_t sessions; // begun so far
+    bool is_wanted;    // shall be online
     pqb_tstamp start_at, switch_at, rebind_at;
     pqb_tstamp rebound_at, gap_from; // last address change, and its first datagram; PQB_NEVER
     struct pqb_htable sent;          // of struct fleet_sent
@@ -51,9 +51,12 @@ struct fleet_config {
     uint32_t clients;
     const char *names; // users are called this and a number; NULL: "load"
     struct impair_config impair;
-    double offline;         // fraction logged out at any time
-    pqb_duration rebind_ns; // mean; 0: never
-    pqb_duration ramp_ns;   // logins are spread over it
+    double offline;            // fraction logged out at any time
+    pqb_duration rebind_ns;    // mean; 0: never
+    pqb_duration ramp_ns;      // logins are spread over it
+    const uint8_t *server_key; // PQB_CLIENT_KEY_LEN bytes: sessions are encrypted; NULL: plaintext
+    bool without_aes;          // ChaChaPoly only
+    bool without_tickets;      // each login is made in full
     uint64_t seed;
     void *ctx; // of the callbacks
     // Message `number` (the caller's) of a client: what became of it.
@@ -75,7 +78,6 @@ struct fleet {
     struct fleet_config config;
     struct fleet_client *clients;
     struct pqb_client_scratch *scratch;
-    struct pqb_unpacker *unpacker;
     int epoll_fd, sockets[FLEET_SOCKETS];
     struct impair up, down;
     struct pqb_rng rng;

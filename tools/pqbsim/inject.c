@@ -380,6 +380,7 @@ static int run_inject(struct inject *in)
     const struct fleet_config config = {.target = in->target,
                                         .clients = INJECT_CLIENTS,
                                         .ramp_ns = PQB_NS_PER_MS,
+                                        .server_key = in->server_key,
                                         .seed = in->seed,
                                         .ctx = in,
                                         .on_receipt = on_receipt,
@@ -545,6 +546,7 @@ int pqbsim_inject(int argc, char **argv)
          .min = 65536,
          .max = UINT64_C(1) << 40,
          .help = "the same (67108864)"},
+        PQBSIM_SERVER_KEY(in.server_key_text),
         {.name = "speed",
          .type = CLI_TEXT,
          .out = &speed,
@@ -588,5 +590,8 @@ int pqbsim_inject(int argc, char **argv)
         return cli_wrong("pqbsim inject", "no such scenario", "Try 'pqbsim inject list'.");
     file = arg_count > 1 ? args[1] : NULL;
     status = check_options(&in, speed, file);
+    if (status == CLI_EXIT_DONE)
+        status = pqbsim_server_key("pqbsim inject", in.server_key_text, in.server_key_bytes,
+                                   &in.server_key);
     return status == CLI_EXIT_DONE ? run_scenario(&in, file, &captured) : status;
 }

@@ -137,6 +137,9 @@ struct inject {
     uint64_t seed, rate, legitimate_rate, peers, sessions;
     uint64_t half_open_max, inbox_messages_max, inbox_bytes_max; // the gateway's settings
     const char *stats_path;
+    const char *server_key_text;
+    uint8_t server_key_bytes[PQB_KEY_LEN];
+    const uint8_t *server_key; // NULL: plaintext
     bool is_json;
 
     struct pqb_rng rng;

@@ -67,6 +67,7 @@ static bool begin(struct inject_probe *p, pqb_tstamp now)
     struct sockaddr_storage ss;
     const socklen_t len = netio_to_sockaddr(&p->in->target, &ss);
     struct pqb_client_config config;
+    uint8_t device_key[PQB_CLIENT_KEY_LEN];
     char user[32];
 
     pqb_client_config_default(&config);
@@ -78,6 +79,11 @@ static bool begin(struct inject_probe *p, pqb_tstamp now)
     config.store = p->store;
     config.scratch = p->scratch;
     pqb_rng_fill(&p->in->rng, config.seed, sizeof(config.seed));
+    pqb_rng_fill(&p->in->rng, device_key, sizeof(device_key));
+    if (p->in->server_key != NULL) {
+        config.server_key = p->in->server_key;
+        config.device_key = device_key;
+    }
     p->fd = netio_socket(p->in->target.family, NULL);
     if (p->fd < 0 || connect(p->fd, (const struct sockaddr *)&ss, len) != 0 ||
         pqb_client_create(&p->client, &config, now) != PQB_CLIENT_OK)

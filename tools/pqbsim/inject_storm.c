@@ -59,6 +59,7 @@ static struct inject_storm *begin(struct inject *in, pqb_tstamp now)
                                         .names = "storm",
                                         .clients = (uint32_t)in->sessions,
                                         .ramp_ns = in->sessions * PQB_NS_PER_SEC / LOGIN_RATE,
+                                        .server_key = in->server_key,
                                         .seed = in->seed ^ 3,
                                         .ctx = s,
                                         .on_receipt = on_receipt,

@@ -24,6 +24,8 @@ struct load {
     uint64_t clients, rate, size, pairs, window, seed;
     pqb_duration duration, settle, hole_at, hole;
     bool is_json, has_series, is_hole_quiet;
+    const char *server_key_text;
+    uint8_t server_key[PQB_KEY_LEN];
 
     struct fleet fleet;
     struct account account;
@@ -239,7 +241,8 @@ static int run(struct load *l)
         (void)snprintf(what, sizeof(what), "no client could log in at %s", target);
         (void)cli_wrong(
             "pqbsim load", what,
-            "Is a gateway there (pqbctl stats), and does it let anybody in (--auth any)?");
+            "Is a gateway there (pqbctl stats), does it let anybody in (--auth any), and is "
+            "--server-key its key?");
         return CLI_EXIT_FINDING;
     }
     report.sending_from = l->fleet.now;
@@ -319,6 +322,15 @@ int pqbsim_load(int argc, char **argv)
          .value = "H:P",
          .is_required = true,
          .help = "the gateway"},
+        PQBSIM_SERVER_KEY(l.server_key_text),
+        {.name = "no-aes",
+         .type = CLI_FLAG,
+         .out = &l.config.without_aes,
+         .help = "offer ChaCha20-Poly1305 only"},
+        {.name = "no-tickets",
+         .type = CLI_FLAG,
+         .out = &l.config.without_tickets,
+         .help = "make every login in full"},
         {.name = "clients",
          .type = CLI_NUMBER,
          .out = &l.clients,
@@ -413,6 +425,9 @@ int pqbsim_load(int argc, char **argv)
     if (verdict != CLI_GO)
         return verdict == CLI_SHOWN ? CLI_EXIT_DONE : CLI_EXIT_USAGE;
     status = check_options(&l);
+    if (status == CLI_EXIT_DONE)
+        status =
+            pqbsim_server_key("pqbsim load", l.server_key_text, l.server_key, &l.config.server_key);
     if (status != CLI_EXIT_DONE)
         return status;
     (void)signal(SIGINT, on_signal);

@@ -1,7 +1,10 @@
 // pqbsim: load, a bad network, and attacks, for a gateway.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/err.h"
+#include "common/base/file.h"
 #include "tools/pqbsim/pqbsim.h"
 
 static const struct {
@@ -22,6 +25,21 @@ static void print_help(void)
         printf("  %-8s %s\n", commands[i].name, commands[i].help);
     printf("\n'pqbsim COMMAND --help' lists a command's options.\n"
            "Exit status: 0 done; 1 a promise was broken or no gateway; 2 wrong use.\n");
+}
+
+int pqbsim_server_key(const char *command, const char *hex, uint8_t key[PQB_KEY_LEN],
+                      const uint8_t **out)
+{
+    if (hex == NULL)
+        hex = getenv("PQB_SERVER_KEY");
+    *out = NULL;
+    if (hex == NULL || *hex == '\0')
+        return CLI_EXIT_DONE;
+    if (pqb_hex_decode(hex, strlen(hex), key, PQB_KEY_LEN) != PQB_OK)
+        return cli_wrong(command, "--server-key is not 64 hexadecimal digits",
+                         "'pqbctl server-key' prints the gateway's.");
+    *out = key;
+    return CLI_EXIT_DONE;
 }
 
 int main(int argc, char **argv)

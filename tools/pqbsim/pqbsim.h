@@ -2,12 +2,24 @@
 #pragma once
 
 #include "common/base/time.h"
+#include "common/wire/limits.h"
 #include "tools/cli/cli.h"
 #include "tools/pqbsim/impair.h"
 
 int pqbsim_load(int argc, char **argv);
 int pqbsim_link(int argc, char **argv);
 int pqbsim_inject(int argc, char **argv);
+
+// Reads --server-key, or PQB_SERVER_KEY without it, into `key`. *out is `key`, or NULL for
+// plaintext. CLI_EXIT_DONE, or the exit status after telling what is wrong.
+int pqbsim_server_key(const char *command, const char *hex, uint8_t key[PQB_KEY_LEN],
+                      const uint8_t **out);
+
+#define PQBSIM_SERVER_KEY(text)                                                      \
+    {                                                                                \
+        .name = "server-key", .type = CLI_TEXT, .out = &(text), .value = "HEX",      \
+        .help = "the gateway's public key: sessions are encrypted [$PQB_SERVER_KEY]" \
+    }
 
 // The impairment options that load and link have in common, bound to `config` and `rebind_ns`.
 #define PQBSIM_IMPAIRMENTS(config, rebind_ns, seed)                       \
