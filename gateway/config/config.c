@@ -356,7 +356,7 @@ int pqb_config_check(const struct pqb_config *config, struct pqb_config_error *e
         if (config->auth == PQB_CONFIG_AUTH_ANY)
             return fail(error,
                         "auth: 'any' lets everyone in and is for loopback only, but %s is not; use "
-                        "'--auth static --token-file FILE'",
+                        "'--auth token --issuer-key FILE' or '--auth static --token-file FILE'",
                         text);
     }
     if (check_auth(config, error) != PQB_OK)

@@ -57,7 +57,7 @@ def test_the_commands_to_talk_to_it_work_as_they_stand(directory):
     commands = [line.strip().replace("127.0.0.1:7400", f"127.0.0.1:{port}")
                 .replace("paquebotd ", f"paquebotd --listen 127.0.0.1:{port} ")
                 for line in shown("talk")]
-    assert len(commands) == 4 and commands[0].startswith("paquebotd"), commands
+    assert len(commands) == 5 and commands[0].startswith("paquebotd"), commands
     with open(out, "w", encoding="utf-8") as printed:
         shell = subprocess.Popen(["bash", "-ec", "\n".join(commands)], stdout=printed, stderr=printed,
                                  cwd=directory, env=environment(directory), start_new_session=True)
@@ -69,6 +69,24 @@ def test_the_commands_to_talk_to_it_work_as_they_stand(directory):
     text = read(out)
     assert re.search(r"^ready listen=", text, re.MULTILINE), text
     assert re.search(r"^ *msg\.accepted +\d", text, re.MULTILINE), text  # told 4 times a second
+
+
+def test_the_commands_for_tokens_work_as_they_stand(directory):
+    port, out = free_port(), os.path.join(directory, "out")
+    text = "\n".join(line.removeprefix("    ") for line in shown("tokens"))
+    text = text.replace("127.0.0.1:7500", f"127.0.0.1:{port}")
+    assert "token issue" in text and text.rstrip().endswith("--token bob.token"), text
+    with open(out, "w", encoding="utf-8") as printed:
+        shell = subprocess.Popen(["bash", "-ec", text.rstrip() + " --count 1 --timeout 20"],
+                                 stdout=printed, stderr=printed, cwd=directory,
+                                 env=environment(directory), start_new_session=True)
+        try:
+            post = os.path.join(directory, "post")
+            wait_until(lambda: run_tool("pqbctl", "--data", post, "user", "bob", check=None).returncode == 0)
+            assert "phone" in run_tool("pqbctl", "--data", post, "user", "bob").stdout
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert "does not answer" not in read(out), read(out)
 
 
 def test_the_attack_that_the_readme_shows_is_judged(directory):

@@ -236,9 +236,11 @@ static void wrong_command_lines_say_what_to_do(void **state)
         {{"--shard"}, "did you mean '--shards'?"},
         {{"--auth", "any", "--auth", "any"}, "'--auth' is set twice"},
         {{"--auth", "static"}, "--token-file"},
-        {{"--auth", "any", "--listen", "0.0.0.0:7400"}, "insecure-plaintext = yes"},
-        {{"--auth", "any", "--listen=10.0.0.1:1", "--insecure-plaintext=yes"}, "'any' lets"},
-        {{"--auth", "any", "--security", "noise"}, "not built into"},
+        {{"--auth=any", "--security=plaintext", "--listen=0.0.0.0:7400"},
+         "insecure-plaintext = yes"},
+        {{"--auth=any", "--security=plaintext", "--listen=10.0.0.1:1", "--insecure-plaintext=yes"},
+         "'any' lets"},
+        {{"--auth=any", "--listen=10.0.0.1:1"}, "'any' lets"},
         {{"--auth", "token"}, "--issuer-key FILE"},
         {{"--auth", "token", "--issuer-key=k", "--security=plaintext"}, "'--security noise'"},
         {{"--auth=any", "--issuer-key=k", "--issuer-key=k"}, "'k' is given twice"},
@@ -351,7 +353,6 @@ static void issuer_keys_are_a_list_that_prints_and_reloads(void **state)
     assert_string_equal(error.text, "test.conf:9: issuer-key: at most 8 files can be given");
 }
 
-// Until encryption is built in, that is what is said of a configuration without another fault.
 static void tokens_go_with_issuers_and_encryption(void **state)
 {
     struct pqb_config c;
@@ -359,8 +360,20 @@ static void tokens_go_with_issuers_and_encryption(void **state)
     enum pqb_config_action action;
 
     (void)state;
-    if (LOAD(&c, &action, &error, "--auth=token", "--issuer-key=k", "--security=noise") != PQB_OK)
-        assert_non_null(strstr(error.text, "not built into"));
+    assert_int_equal(LOAD(&c, &action, &error, "--auth=token", "--issuer-key=k"), PQB_OK);
+    assert_int_equal(c.security, PQB_CONFIG_NOISE); // the default
+}
+
+static void encrypted_sessions_are_served_on_any_address(void **state)
+{
+    struct pqb_config c;
+    struct pqb_config_error error = {""};
+    enum pqb_config_action action;
+
+    (void)state;
+    assert_int_equal(
+        LOAD(&c, &action, &error, "--auth=token", "--issuer-key=k", "--listen=0.0.0.0:7400"),
+        PQB_OK);
 }
 
 static void note_diff(void *ctx, const char *key, const char *before, const char *after,
@@ -440,6 +453,7 @@ int main(void)
         cmocka_unit_test(what_is_printed_parses_back_to_the_same),
         cmocka_unit_test(issuer_keys_are_a_list_that_prints_and_reloads),
         cmocka_unit_test(tokens_go_with_issuers_and_encryption),
+        cmocka_unit_test(encrypted_sessions_are_served_on_any_address),
         cmocka_unit_test(lists_differ_on_one_line),
         cmocka_unit_test(a_diff_tells_what_a_reload_may_change),
         cmocka_unit_test(a_reload_takes_only_what_is_reloadable),

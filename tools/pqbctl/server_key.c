@@ -1,5 +1,6 @@
 // pqbctl server-key: what clients pin, from the gateway's data directory.
 #include <stdio.h>
+#include <time.h>
 
 #include <sys/random.h>
 
@@ -10,6 +11,7 @@
 #include "tools/pqbctl/pqbctl.h"
 
 #define COMMAND "pqbctl server-key"
+#define WAIT_NS (3 * PQB_NS_PER_SEC)
 
 static int fail(const char *what, const char *hint)
 {
@@ -35,11 +37,18 @@ static int rotate(const char *dir)
 
 static int tell(const char *dir, bool is_all)
 {
+    const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+    const pqb_tstamp end = cli_now() + WAIT_NS;
     uint8_t keys[PQB_SERVER_KEYS_MAX][PQB_KEY_LEN];
     char error[PQB_KEY_FILES_ERROR_MAX], text[2 * PQB_KEY_LEN + 1];
     size_t count;
+    int err;
 
-    if (pqb_key_files_public(dir, keys, &count, error) != PQB_OK)
+    // A gateway that was started a moment ago is about to make it.
+    while ((err = pqb_key_files_public(dir, keys, &count, error)) == PQB_ERR_NOT_FOUND &&
+           cli_now() < end)
+        (void)nanosleep(&pause, NULL);
+    if (err != PQB_OK)
         return fail(error, "Name the data directory by --data or PQB_DATA; only its owner and root "
                            "can read the key.");
     for (size_t i = 0; i < (is_all ? count : 1); i++) {
@@ -69,8 +78,9 @@ int ctl_server_key(int argc, char **argv)
         .usage = "[--data DIR] [--all | --rotate]",
         .about =
             "Prints the gateway's public key in hexadecimal digits, as 'pqb --server-key' wants "
-            "it. Clients\nbelieve nobody else. After --rotate the gateway answers to the new key "
-            "and to the one before,\nuntil the next --rotate: time to tell the clients.\n"
+            "it. Clients\nbelieve nobody else. A gateway that is just starting is given three "
+            "seconds to make its key.\nAfter --rotate the gateway answers to the new key and to "
+            "the one before, until the next\n--rotate: time to tell the clients.\n"
             "Exit status: 0 done; 1 there is no key, or it can't be read; 2 wrong use.",
         .options = options,
         .option_count = PQB_ARRAY_LEN(options),
