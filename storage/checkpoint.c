@@ -122,6 +122,7 @@ static void step_expire(struct pqb_store *s)
     if (s->batch_records > 0)
         pqb_writer_wake(s);
     cp->has_left_over = cp->expire_left == 0;
+    cp->has_looked = true;
     if (cp->has_left_over || (before.dirty_left == 0 && (cp->scan_uid == 0 || cp->scan_left == 0)))
         cp->phase = PQB_CHECKPOINT_USERS;
 }

@@ -37,9 +37,11 @@ static pqb_duration scan_interval(const struct pqb_store *s)
 pqb_duration pqb_retention_interval(const struct pqb_store *s)
 {
     const pqb_duration interval = scan_interval(s);
+    // What grew old while nobody looked does not wait for an hour.
+    const bool is_hurried = s->checkpoint.has_left_over || !s->checkpoint.has_looked;
 
-    return s->checkpoint.has_left_over ? PQB_MIN(interval, s->config.journal_checkpoint_ns)
-                                       : interval;
+    return interval != PQB_NEVER && is_hurried ? PQB_MIN(interval, s->config.journal_checkpoint_ns)
+                                               : interval;
 }
 
 static bool is_older(pqb_wall_ms at, uint64_t limit_ms, pqb_wall_ms now)

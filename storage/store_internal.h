@@ -47,6 +47,7 @@ struct pqb_checkpoint {
     uint64_t expire_left;  // messages it may still let expire
     uint64_t dirty_left;   // users touched since the last one that EXPIRE has not looked at
     bool has_left_over;    // the last one had more to expire than it may
+    bool has_looked;       // at what is too old, since the store was opened
     uint64_t batch_before; // ledger batch when the one before began, for eviction
     uint64_t batch_begun;
     uint64_t moved_count, dropped_count; // messages
