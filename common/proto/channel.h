@@ -27,8 +27,7 @@ struct pqb_channel {
     enum pqb_cipher cipher;
     uint32_t echo_highest;  // of the packets that the peer told to have; low 32 bits
     uint64_t pn_next;       // of the next packet sent; begins at 1
-    uint64_t pn_highest;    // received; 0 before the first
-    pqb_tstamp highest_at;  // when it arrived
+    pqb_tstamp highest_at;  // when the highest packet number arrived, replay.largest
     pqb_tstamp received_at; // last valid datagram of any number
     pqb_tstamp sent_at;     // last datagram sent
     uint32_t echo_seen;     // last echo that gave a sample; an older or equal one gives none
