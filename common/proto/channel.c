@@ -8,7 +8,7 @@
 
 void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now)
 {
-    *c = (struct pqb_channel){.cid = cid, .pn_next = 1, .received_at = now, .sent_at = now};
+    *c = (struct pqb_channel){.cid = cid, .pn_next = 1, .received_at = now};
     pqb_rtt_init(&c->rtt);
     pqb_cc_init(&c->cc);
     pqb_replay_window_init(&c->replay);
@@ -185,7 +185,6 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
     pqb_data_header_encode(&header, datagram);
     note_sent(c, (uint32_t)c->pn_next, now);
     c->pn_next++;
-    c->sent_at = now;
     return c->cipher == PQB_CIPHER_NONE ? len
                                         : pqb_packet_keys_seal(&c->keys, c->cipher, datagram, len);
 }

@@ -29,7 +29,6 @@ struct pqb_channel {
     uint64_t pn_next;       // of the next packet sent; begins at 1
     pqb_tstamp highest_at;  // when the highest packet number arrived, replay.largest
     pqb_tstamp received_at; // last valid datagram of any number
-    pqb_tstamp sent_at;     // last datagram sent
     uint32_t echo_seen;     // last echo that gave a sample; an older or equal one gives none
     uint32_t sent_count;
     struct {
