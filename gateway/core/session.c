@@ -55,6 +55,7 @@ void pqb_session_close(struct pqb_engine *e, struct pqb_session *s)
         pqb_frag_in_fini(&s->frag->in);
         free(s->frag);
     }
+    pqb_path_fini(&s->path);
     pqb_sent_map_fini(&s->sent, &s->channel.cc);
     pqb_channel_fini(&s->channel);
     free(s);
@@ -285,6 +286,8 @@ size_t pqb_session_memory(const struct pqb_session *s)
         bytes += sizeof(*s->outbox);
     if (s->frag)
         bytes += sizeof(*s->frag) + s->frag->in.bytes;
+    if (s->path.candidate)
+        bytes += sizeof(*s->path.candidate);
     if (s->sent.ring)
         bytes += PQB_SENT_MAX * sizeof(*s->sent.ring);
     return bytes;
