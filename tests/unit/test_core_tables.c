@@ -350,21 +350,32 @@ static void a_user_is_found_by_name_once_it_has_one(void **state)
 static void a_kept_user_stays_until_the_kept_are_released(void **state)
 {
     struct pqb_user_table t;
-    struct pqb_user *kept, *used;
+    struct pqb_user *kept, *used, *later;
 
     (void)state;
     assert_int_equal(pqb_user_table_init(&t, key), PQB_OK);
     kept = pqb_user_table_make(&t, 7, 1);
     used = pqb_user_table_make(&t, 8, 1);
+    later = pqb_user_table_make(&t, 9, 1);
     assert_int_equal(pqb_user_table_index(&t, used, 1, 1), PQB_OK);
     pqb_user_table_keep(&t, kept);
     pqb_user_table_keep(&t, kept);
     pqb_user_table_keep(&t, used);
+    pqb_user_table_keep(&t, later);
     pqb_user_table_release(&t, kept);
     assert_ptr_equal(pqb_user_table_get(&t, 7), kept);
+    assert_int_equal(pqb_user_table_index(&t, later, 1, 2), PQB_OK);
+    pqb_user_table_keep(&t, later);
     pqb_user_table_release_kept(&t);
     assert_null(pqb_user_table_get(&t, 7));
     assert_ptr_equal(pqb_user_table_get(&t, 8), used);
+    assert_ptr_equal(pqb_user_table_get(&t, 9), later);
+    pqb_user_table_sweep(&t, 2, 2);
+    assert_null(pqb_user_table_get(&t, 8));
+    assert_ptr_equal(pqb_user_table_get(&t, 9), later);
+    pqb_user_table_sweep(&t, 3, 2);
+    assert_null(pqb_user_table_get(&t, 9));
+    used = pqb_user_table_make(&t, 8, 1);
     pqb_user_table_keep(&t, used);
     pqb_user_table_fini(&t);
 }
