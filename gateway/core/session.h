@@ -60,16 +60,16 @@ struct pqb_session {
     uint64_t off_after;       // of the off:R that waits for its answer
     pqb_tstamp off_n_at;      // no off:N before it
     uint32_t off_max_bytes;
-    uint16_t off_max; // 0: no off:R waits
-    uint32_t devno, epoch;
-    uint32_t frag_id;   // last one used
-    float jitter;       // in [0, 1), of the retransmission timer
+    uint16_t off_max;   // 0: no off:R waits
     uint16_t in_flight; // messages that this session has with the writer or held
+    uint32_t devno, epoch;
+    uint32_t frag_id; // last one used
+    float jitter;     // in [0, 1), of the retransmission timer
     uint8_t hold_count, op_count;
-    bool is_cursor_busy;  // a cursor or rollback request is with the writer
-    bool is_rolling_back; // a new generation is being made; nothing is pushed meanwhile
-    bool is_blocked;      // messages wait for the congestion window or the pacing
-    bool has_news;        // the head moved while the backlog is pulled
+    bool is_cursor_busy : 1;  // a cursor or rollback request is with the writer
+    bool is_rolling_back : 1; // a new generation is being made; nothing is pushed meanwhile
+    bool is_blocked : 1;      // messages wait for the congestion window or the pacing
+    bool has_news : 1;        // the head moved while the backlog is pulled
     uint8_t device_len;
     char device[];
 };
