@@ -201,7 +201,7 @@ bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pq
 
     if (compose_challenge(e, s, out, now))
         return true;
-    if (s->off_max != 0)
+    if (s->outbox && s->outbox->page.max != 0)
         pqb_offline_answer(e, s);
     announce_head(e, s, now);
     if (s->outbox) {

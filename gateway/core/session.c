@@ -137,11 +137,18 @@ struct pqb_session *pqb_session_get_name(const struct pqb_user *u, const char *d
     return NULL;
 }
 
-void pqb_session_answer(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame *f)
+struct pqb_outbox *pqb_session_outbox(struct pqb_engine *e, struct pqb_session *s)
 {
     if (!s->outbox)
         s->outbox = pqb_outbox_take(&e->outboxes);
-    if (!s->outbox || !pqb_outbox_push(s->outbox, f))
+    return s->outbox;
+}
+
+void pqb_session_answer(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame *f)
+{
+    struct pqb_outbox *o = pqb_session_outbox(e, s);
+
+    if (!o || !pqb_outbox_push(o, f))
         pqb_count(e, PQB_COUNTER_ANSWER_DROPPED);
     pqb_session_touch(e, s);
 }
