@@ -189,6 +189,11 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
                                         : pqb_packet_keys_seal(&c->keys, c->cipher, datagram, len);
 }
 
+size_t pqb_channel_memory(const struct pqb_channel *c)
+{
+    return c->cipher == PQB_CIPHER_NONE ? 0 : pqb_packet_keys_memory(&c->keys);
+}
+
 pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c)
 {
     return c->cipher == PQB_CIPHER_NONE ? PQB_NEVER : pqb_packet_keys_deadline(&c->keys);

@@ -76,6 +76,9 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
 size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_len,
                         pqb_tstamp now);
 
+// Bytes in memory besides the struct: a key that is over, for three timeouts after it was.
+size_t pqb_channel_memory(const struct pqb_channel *c);
+
 // When pqb_channel_on_timeout is due, which erases keys that are over; PQB_NEVER: there are none.
 pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c);
 void pqb_channel_on_timeout(struct pqb_channel *c, pqb_tstamp now);

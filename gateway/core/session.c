@@ -287,7 +287,7 @@ void pqb_session_frag_trim(struct pqb_engine *e, struct pqb_session *s)
 
 size_t pqb_session_memory(const struct pqb_session *s)
 {
-    size_t bytes = sizeof(*s) + s->device_len;
+    size_t bytes = sizeof(*s) + s->device_len + pqb_channel_memory(&s->channel);
 
     if (s->outbox)
         bytes += sizeof(*s->outbox);
