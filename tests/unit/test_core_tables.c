@@ -131,6 +131,26 @@ static void an_outbox_gives_whole_frames_in_order_and_refuses_when_full(void **s
     pqb_outbox_pool_fini(&pool);
 }
 
+static void a_page_asked_for_keeps_an_outbox_and_is_not_there_when_it_is_used_again(void **state)
+{
+    struct pqb_outbox_pool pool;
+    struct pqb_outbox *o;
+    uint8_t bytes[PQB_FRAMES_MAX];
+
+    (void)state;
+    pqb_outbox_pool_init(&pool);
+    o = pqb_outbox_take(&pool);
+    o->page = (struct pqb_outbox_page){.after = 4, .max_bytes = 1000, .max = 1};
+    assert_false(pqb_outbox_is_empty(o));
+    assert_int_equal(pqb_outbox_pop(o, bytes, sizeof(bytes)), 0);
+    assert_false(pqb_outbox_is_empty(o));
+    pqb_outbox_put(&pool, o); // its session ended
+    assert_ptr_equal(pqb_outbox_take(&pool), o);
+    assert_true(pqb_outbox_is_empty(o));
+    pqb_outbox_put(&pool, o);
+    pqb_outbox_pool_fini(&pool);
+}
+
 static void hints_leave_after_the_answers(void **state)
 {
     struct pqb_outbox_pool pool;
@@ -388,6 +408,7 @@ int main(void)
         cmocka_unit_test(ranges_agree_with_a_naive_set),
         cmocka_unit_test(ranges_reach_both_ends_of_the_numbers),
         cmocka_unit_test(an_outbox_gives_whole_frames_in_order_and_refuses_when_full),
+        cmocka_unit_test(a_page_asked_for_keeps_an_outbox_and_is_not_there_when_it_is_used_again),
         cmocka_unit_test(hints_leave_after_the_answers),
         cmocka_unit_test(a_full_ring_of_replies_drops_the_newest),
         cmocka_unit_test(an_answer_longer_than_its_question_is_never_sent),
