@@ -112,7 +112,7 @@ static void put_epoch(struct pqb_client *c, struct datagram *d, pqb_tstamp now)
 // return.
 static pqb_duration probe_pause(const struct pqb_client *c)
 {
-    const pqb_duration silence = pqb_elapsed(c->unanswered_since, c->channel.sent_at);
+    const pqb_duration silence = pqb_elapsed(c->unanswered_since, c->sent_at);
 
     return PQB_MAX(PQB_CLIENT_PROBE_NS, silence / 2);
 }
@@ -122,9 +122,8 @@ static pqb_tstamp ping_at(const struct pqb_client *c)
     const pqb_duration pause =
         c->unanswered_since != PQB_NEVER ? probe_pause(c) : c->keepalive_now_ns;
 
-    return c->answers.has_ping
-               ? 0
-               : pqb_tstamp_add(c->channel.sent_at, PQB_MIN(pause, c->keepalive_now_ns));
+    return c->answers.has_ping ? 0
+                               : pqb_tstamp_add(c->sent_at, PQB_MIN(pause, c->keepalive_now_ns));
 }
 
 static void put_ping(struct pqb_client *c, struct datagram *d, pqb_tstamp now)
@@ -198,6 +197,7 @@ static size_t finish(struct pqb_client *c, uint8_t *out, const struct datagram *
         c->unanswered_since = now;
     if (c->login.phase == PQB_LOGIN_CONFIRMING)
         c->login.early++;
+    c->sent_at = now;
     return pqb_channel_seal(&c->channel, out, (size_t)(d->at - out) - PQB_DATA_HEADER_LEN, now);
 }
 

@@ -266,6 +266,7 @@ struct pqb_client {
     enum pqb_client_reason ending; // and why
     bool is_closing;               // the application asked; logout is to leave first
     pqb_tstamp now;                // of the last call that brought one
+    pqb_tstamp sent_at;            // last datagram of this session sent, or its beginning
     pqb_tstamp unanswered_since;   // first datagram sent that wants an answer; PQB_NEVER: none
 
     struct pqb_channel channel; // meaningful from CONFIRMING on; cid 0: no session

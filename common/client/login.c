@@ -209,6 +209,7 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
         l->keepalive_ns = PQB_MIN(l->keepalive_ns, resp.idle_ms * PQB_NS_PER_MS / 2);
     c->stats.gateway_time_ms = resp.time_ms;
     l->early = 0;
+    c->sent_at = now;
     pqb_channel_init(&c->channel, resp.cid, now);
     if (c->identity != NULL)
         pqb_identity_protect(c->identity, &c->channel, resp.cipher, now);

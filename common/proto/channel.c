@@ -8,7 +8,7 @@
 
 void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now)
 {
-    *c = (struct pqb_channel){.cid = cid, .pn_next = 1, .received_at = now, .sent_at = now};
+    *c = (struct pqb_channel){.cid = cid, .pn_next = 1, .received_at = now};
     pqb_rtt_init(&c->rtt);
     pqb_cc_init(&c->cc);
     pqb_replay_window_init(&c->replay);
@@ -18,7 +18,7 @@ void pqb_channel_protect(struct pqb_channel *c, enum pqb_cipher cipher,
                          const uint8_t send[PQB_KEY_LEN], const uint8_t recv[PQB_KEY_LEN],
                          pqb_tstamp now)
 {
-    PQB_ASSERT(cipher != PQB_CIPHER_NONE && c->pn_next == 1 && c->pn_highest == 0);
+    PQB_ASSERT(cipher != PQB_CIPHER_NONE && c->pn_next == 1 && c->replay.largest == 0);
     c->cipher = cipher;
     pqb_packet_keys_init(&c->keys, send, recv, now);
 }
@@ -152,11 +152,9 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
     if (r.verdict != PQB_REPLAY_NEW)
         return r;
     c->received_at = now;
-    if (d->pn > c->pn_highest) {
-        c->pn_highest = d->pn;
+    r.is_newest = d->pn == c->replay.largest;
+    if (r.is_newest)
         c->highest_at = now;
-        r.is_newest = true;
-    }
     if (is_before(c->echo_highest, d->echo_pn) && is_before(d->echo_pn, (uint32_t)c->pn_next))
         c->echo_highest = d->echo_pn;
     r.has_sample = take_sample(c, d->echo_pn, d->echo_delay, now);
@@ -176,8 +174,8 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
     struct pqb_data header = {
         .cid = c->cid,
         .pn = c->pn_next,
-        .echo_pn = (uint32_t)c->pn_highest,
-        .echo_delay = c->pn_highest == 0 ? 0 : echo_delay(c, now),
+        .echo_pn = (uint32_t)c->replay.largest,
+        .echo_delay = c->replay.largest == 0 ? 0 : echo_delay(c, now),
     };
 
     if (c->cipher != PQB_CIPHER_NONE) {
@@ -187,9 +185,13 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
     pqb_data_header_encode(&header, datagram);
     note_sent(c, (uint32_t)c->pn_next, now);
     c->pn_next++;
-    c->sent_at = now;
     return c->cipher == PQB_CIPHER_NONE ? len
                                         : pqb_packet_keys_seal(&c->keys, c->cipher, datagram, len);
+}
+
+size_t pqb_channel_memory(const struct pqb_channel *c)
+{
+    return c->cipher == PQB_CIPHER_NONE ? 0 : pqb_packet_keys_memory(&c->keys);
 }
 
 pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c)

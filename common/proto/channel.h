@@ -27,10 +27,8 @@ struct pqb_channel {
     enum pqb_cipher cipher;
     uint32_t echo_highest;  // of the packets that the peer told to have; low 32 bits
     uint64_t pn_next;       // of the next packet sent; begins at 1
-    uint64_t pn_highest;    // received; 0 before the first
-    pqb_tstamp highest_at;  // when it arrived
+    pqb_tstamp highest_at;  // when the highest packet number arrived, replay.largest
     pqb_tstamp received_at; // last valid datagram of any number
-    pqb_tstamp sent_at;     // last datagram sent
     uint32_t echo_seen;     // last echo that gave a sample; an older or equal one gives none
     uint32_t sent_count;
     struct {
@@ -77,6 +75,9 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
 // in front of `frames_len` bytes of frames, and seals both. Returns the datagram's length.
 size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_len,
                         pqb_tstamp now);
+
+// Bytes in memory besides the struct: a key that is over, for three timeouts after it was.
+size_t pqb_channel_memory(const struct pqb_channel *c);
 
 // When pqb_channel_on_timeout is due, which erases keys that are over; PQB_NEVER: there are none.
 pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c);

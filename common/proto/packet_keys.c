@@ -145,6 +145,11 @@ bool pqb_packet_keys_open(struct pqb_packet_keys *k, enum pqb_cipher cipher,
     return is_open;
 }
 
+size_t pqb_packet_keys_memory(const struct pqb_packet_keys *k)
+{
+    return k->old != NULL ? sizeof(*k->old) : 0;
+}
+
 pqb_tstamp pqb_packet_keys_deadline(const struct pqb_packet_keys *k)
 {
     return k->old != NULL ? k->old->until : PQB_NEVER;

@@ -55,6 +55,9 @@ PQB_MUST_USE bool pqb_packet_keys_open(struct pqb_packet_keys *k, enum pqb_ciphe
                                        const uint8_t *datagram, size_t len, uint8_t *plain,
                                        pqb_duration keep, pqb_tstamp now);
 
+// Bytes in memory besides the struct: the last generation's key, while it is kept.
+size_t pqb_packet_keys_memory(const struct pqb_packet_keys *k);
+
 // When pqb_packet_keys_on_timeout is due, which erases the last generation's key; or PQB_NEVER.
 pqb_tstamp pqb_packet_keys_deadline(const struct pqb_packet_keys *k);
 void pqb_packet_keys_on_timeout(struct pqb_packet_keys *k, pqb_tstamp now);

@@ -44,11 +44,11 @@ struct pqb_sent_map {
     uint32_t settled;       // items in front that are acked or wholly in flight
     uint32_t lost_count;    // of those unacked
     uint32_t unacked_count; // in flight or lost
+    uint32_t backoffs;      // timeouts in a row
     uint64_t acked_order;   // highest order acknowledged
     pqb_duration acked_rtt; // and how long after it was sent
     uint64_t flight_order;  // no item in flight has a lower order
     pqb_tstamp detect_at;   // when one overtaken counts as lost unless it is answered before
-    unsigned backoffs;      // timeouts in a row
     pqb_tstamp timer_from;  // the timeout counts from here: first in flight or last progress
 };
 

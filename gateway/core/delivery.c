@@ -1,5 +1,7 @@
 // Composing datagrams to one session: a path challenge, answers, hints, then messages from the
 // store under the push window, the page grants and the congestion window.
+#include <string.h>
+
 #include "gateway/core/engine_impl.h"
 
 #define MESSAGE_ESTIMATE 256 // bytes that must fit the congestion window to begin a message
@@ -178,11 +180,12 @@ static bool compose_challenge(struct pqb_engine *e, struct pqb_session *s, struc
     const uint32_t len_max =
         PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN + PQB_TAG_LEN;
     const pqb_duration interval = pqb_rtt_rto(&s->channel.rtt, 0);
-    const struct pqb_addr to = s->path.candidate;
+    const struct pqb_path_candidate *to = pqb_path_poll_challenge(&s->path, len_max, interval, now);
 
-    if (!pqb_path_poll_challenge(&s->path, len_max, interval, f.path.data, now))
+    if (!to)
         return false;
-    out->to = to;
+    memcpy(f.path.data, to->challenge, sizeof(f.path.data));
+    out->to = to->addr;
     out->len = pqb_channel_seal(
         &s->channel, out->data,
         pqb_frame_encode(&f, out->data + PQB_DATA_HEADER_LEN, PQB_FRAMES_MAX), now);
@@ -198,7 +201,7 @@ bool pqb_delivery_compose(struct pqb_engine *e, struct pqb_session *s, struct pq
 
     if (compose_challenge(e, s, out, now))
         return true;
-    if (s->off_max != 0)
+    if (s->outbox && s->outbox->page.max != 0)
         pqb_offline_answer(e, s);
     announce_head(e, s, now);
     if (s->outbox) {

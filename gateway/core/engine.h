@@ -141,5 +141,7 @@ void pqb_engine_reconfigure(struct pqb_engine *e, const struct pqb_engine_config
 // O(n) check of every invariant; asserts. For the simulator and tests.
 void pqb_engine_validate(const struct pqb_engine *e);
 
-// Bytes of memory that sessions, users and devices hold, for the memory bounds of P6.
+// Bytes of memory that sessions, users, devices and logins hold, with their places in the tables,
+// for the memory bounds of P6. Not those that an engine has from its start, nor its spare outboxes;
+// request.bytes tells what is with the writer or held.
 size_t pqb_engine_memory(const struct pqb_engine *e);

@@ -47,10 +47,9 @@ void pqb_ephemeral_deliver(struct pqb_engine *e, const char *to, size_t to_len,
     }
     PQB_LIST_FOREACH (it, &u->sessions) {
         struct pqb_session *s = PQB_CONTAINER_OF(it, struct pqb_session, of_user);
+        struct pqb_outbox *o = pqb_session_outbox(e, s);
 
-        if (!s->outbox)
-            s->outbox = pqb_outbox_take(&e->outboxes);
-        if (!s->outbox || !pqb_outbox_push_bytes(s->outbox, frame, len))
+        if (!o || !pqb_outbox_push_bytes(o, frame, len))
             pqb_count(e, PQB_COUNTER_EPHEMERAL_DROPPED);
         pqb_session_touch(e, s);
     }

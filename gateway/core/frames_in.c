@@ -160,7 +160,8 @@ void pqb_session_on_datagram(struct pqb_engine *e, struct pqb_session *s,
         pqb_count(e, PQB_COUNTER_DROP_STALE);
         return;
     }
-    pqb_path_on_datagram(&s->path, from, (uint32_t)len, receipt.is_newest, &e->rng, now);
+    if (pqb_path_on_datagram(&s->path, from, (uint32_t)len, receipt.is_newest, &e->rng) != PQB_OK)
+        pqb_count(e, PQB_COUNTER_MEMORY_FAILED);
     if (on_frames(e, s, d.frames, d.frames + d.frames_len, now) == FRAME_ENDS_SESSION) {
         pqb_ack_last(e, s);
         pqb_session_close(e, s);

@@ -92,6 +92,26 @@ struct pqb_half_open *pqb_half_open_table_add(struct pqb_half_open_table *t,
     return h;
 }
 
+static size_t memory_of(const struct pqb_half_open *h)
+{
+    size_t bytes = sizeof(*h) + (h->resp ? h->resp_len : 0);
+
+    PQB_LIST_FOREACH (it, &h->held)
+        bytes += sizeof(struct pqb_held_datagram) +
+                 PQB_CONTAINER_OF(it, struct pqb_held_datagram, link)->len;
+    return bytes;
+}
+
+size_t pqb_half_open_table_memory(const struct pqb_half_open_table *t)
+{
+    size_t bytes = (t->by_cid.mask + 1 + t->by_init.mask + 1) * sizeof(void *);
+    struct pqb_hnode *node = NULL;
+
+    while ((node = pqb_htable_next(&t->by_cid, node)))
+        bytes += memory_of(PQB_CONTAINER_OF(node, struct pqb_half_open, by_cid));
+    return bytes;
+}
+
 void pqb_half_open_table_remove(struct pqb_half_open_table *t, struct pqb_half_open *h)
 {
     struct pqb_list *node;

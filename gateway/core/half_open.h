@@ -77,6 +77,7 @@ struct pqb_half_open *pqb_half_open_table_get_init(const struct pqb_half_open_ta
 // Links a copy of `proto` (addresses, ids, names filled in). NULL: no memory.
 struct pqb_half_open *pqb_half_open_table_add(struct pqb_half_open_table *t,
                                               const struct pqb_half_open *proto);
+size_t pqb_half_open_table_memory(const struct pqb_half_open_table *t); // bytes held
 void pqb_half_open_table_remove(struct pqb_half_open_table *t, struct pqb_half_open *h);
 
 // Keeps a datagram; false: too many, or no memory.

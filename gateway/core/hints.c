@@ -5,16 +5,16 @@
 void pqb_hint_deliver(struct pqb_engine *e, const struct pqb_hint *h)
 {
     struct pqb_session *s = pqb_session_get_device(e, h->uid, h->devno);
+    struct pqb_outbox *o;
 
     if (!s || s->epoch != h->epoch) {
         pqb_count(e, PQB_COUNTER_HINT_DROPPED);
         return;
     }
-    if (!s->outbox)
-        s->outbox = pqb_outbox_take(&e->outboxes);
+    o = pqb_session_outbox(e, s);
     for (size_t i = 0; i < h->seqs.count; i++) {
         const struct pqb_range *r = &h->seqs.at[i];
-        const bool is_told = s->outbox && pqb_outbox_hint(s->outbox, h->state, r->first, r->last);
+        const bool is_told = o && pqb_outbox_hint(o, h->state, r->first, r->last);
 
         pqb_count(e, is_told ? PQB_COUNTER_HINT_SENT : PQB_COUNTER_HINT_DROPPED);
     }

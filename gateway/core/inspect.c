@@ -197,13 +197,13 @@ void pqb_engine_validate(const struct pqb_engine *e)
 size_t pqb_engine_memory(const struct pqb_engine *e)
 {
     struct pqb_hnode *node = NULL;
-    size_t bytes = e->users.bytes;
+    size_t bytes = e->users.bytes + pqb_half_open_table_memory(&e->half_open);
 
     while ((node = pqb_htable_next(&e->sessions, node)))
         bytes += pqb_session_memory(of_node(node));
     bytes += e->inflight.by_seq.count * sizeof(struct pqb_inflight);
-    bytes += e->half_open.count * sizeof(struct pqb_half_open);
-    bytes += (e->sessions.mask + 1 + e->users.by_uid.mask + 1 + e->users.by_name.mask + 1) *
+    bytes += (e->sessions.mask + 1 + e->inflight.by_seq.mask + 1 + e->users.by_uid.mask + 1 +
+              e->users.by_name.mask + 1) *
              sizeof(void *);
     return bytes + e->timers.capacity * sizeof(void *);
 }

@@ -41,6 +41,7 @@ struct pqb_outbox *pqb_outbox_take(struct pqb_outbox_pool *p)
         pqb_list_init(&o->free);
     }
     o->stored.count = o->delivered.count = 0;
+    o->page.max = 0;
     o->at = o->len = 0;
     p->used_count++;
     return o;
@@ -141,7 +142,7 @@ size_t pqb_outbox_pop(struct pqb_outbox *o, uint8_t *out, size_t capacity)
 
 bool pqb_outbox_is_empty(const struct pqb_outbox *o)
 {
-    return o->at == o->len && o->stored.count == 0 && o->delivered.count == 0;
+    return o->at == o->len && o->page.max == 0 && o->stored.count == 0 && o->delivered.count == 0;
 }
 
 int pqb_ranges_add(struct pqb_ranges *r, uint64_t first, uint64_t last)

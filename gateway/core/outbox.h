@@ -1,5 +1,6 @@
-// What waits to be said to one peer besides messages: encoded answer frames and hints about its
-// own messages. A session holds one only while there is something in it.
+// What waits to be said to one peer besides messages: encoded answer frames, hints about its own
+// messages, and the page that it asked for, which is made up when it is sent. A session holds one
+// only while there is something in it.
 #pragma once
 
 #include <stdbool.h>
@@ -13,10 +14,17 @@
 // A window of 256 msg:A at their longest; answers beyond it are dropped: the client asks again.
 #define PQB_OUTBOX_BYTES 8192
 
+struct pqb_outbox_page {
+    uint64_t after;
+    uint32_t max_bytes;
+    uint16_t max; // messages; 0: no page is asked for
+};
+
 struct pqb_outbox {
     struct pqb_list free;                // pool's
     struct pqb_ranges stored, delivered; // seqs for ack:N
-    uint16_t at, len;                    // bytes[at..len) waits
+    struct pqb_outbox_page page;
+    uint16_t at, len; // bytes[at..len) waits
     uint8_t bytes[PQB_OUTBOX_BYTES];
 };
 

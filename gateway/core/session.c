@@ -55,6 +55,7 @@ void pqb_session_close(struct pqb_engine *e, struct pqb_session *s)
         pqb_frag_in_fini(&s->frag->in);
         free(s->frag);
     }
+    pqb_path_fini(&s->path);
     pqb_sent_map_fini(&s->sent, &s->channel.cc);
     pqb_channel_fini(&s->channel);
     free(s);
@@ -136,11 +137,18 @@ struct pqb_session *pqb_session_get_name(const struct pqb_user *u, const char *d
     return NULL;
 }
 
-void pqb_session_answer(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame *f)
+struct pqb_outbox *pqb_session_outbox(struct pqb_engine *e, struct pqb_session *s)
 {
     if (!s->outbox)
         s->outbox = pqb_outbox_take(&e->outboxes);
-    if (!s->outbox || !pqb_outbox_push(s->outbox, f))
+    return s->outbox;
+}
+
+void pqb_session_answer(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame *f)
+{
+    struct pqb_outbox *o = pqb_session_outbox(e, s);
+
+    if (!o || !pqb_outbox_push(o, f))
         pqb_count(e, PQB_COUNTER_ANSWER_DROPPED);
     pqb_session_touch(e, s);
 }
@@ -279,12 +287,14 @@ void pqb_session_frag_trim(struct pqb_engine *e, struct pqb_session *s)
 
 size_t pqb_session_memory(const struct pqb_session *s)
 {
-    size_t bytes = sizeof(*s) + s->device_len;
+    size_t bytes = sizeof(*s) + s->device_len + pqb_channel_memory(&s->channel);
 
     if (s->outbox)
         bytes += sizeof(*s->outbox);
     if (s->frag)
         bytes += sizeof(*s->frag) + s->frag->in.bytes;
+    if (s->path.candidate)
+        bytes += sizeof(*s->path.candidate);
     if (s->sent.ring)
         bytes += PQB_SENT_MAX * sizeof(*s->sent.ring);
     return bytes;

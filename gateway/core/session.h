@@ -57,19 +57,16 @@ struct pqb_session {
     uint64_t queued_upto;     // positions <= it have entered `sent` or are done
     uint64_t allowed_upto;    // positions that pages have granted; UINT64_MAX: push
     uint64_t rollback_cursor; // what the client says it took, while a new generation is made
-    uint64_t off_after;       // of the off:R that waits for its answer
     pqb_tstamp off_n_at;      // no off:N before it
-    uint32_t off_max_bytes;
-    uint16_t off_max; // 0: no off:R waits
     uint32_t devno, epoch;
     uint32_t frag_id;   // last one used
     float jitter;       // in [0, 1), of the retransmission timer
     uint16_t in_flight; // messages that this session has with the writer or held
     uint8_t hold_count, op_count;
-    bool is_cursor_busy;  // a cursor or rollback request is with the writer
-    bool is_rolling_back; // a new generation is being made; nothing is pushed meanwhile
-    bool is_blocked;      // messages wait for the congestion window or the pacing
-    bool has_news;        // the head moved while the backlog is pulled
+    bool is_cursor_busy : 1;  // a cursor or rollback request is with the writer
+    bool is_rolling_back : 1; // a new generation is being made; nothing is pushed meanwhile
+    bool is_blocked : 1;      // messages wait for the congestion window or the pacing
+    bool has_news : 1;        // the head moved while the backlog is pulled
     uint8_t device_len;
     char device[];
 };
@@ -94,6 +91,9 @@ struct pqb_session *pqb_session_get(const struct pqb_engine *e, uint64_t cid);
 struct pqb_session *pqb_session_get_device(const struct pqb_engine *e, uint64_t uid,
                                            uint32_t devno);
 struct pqb_session *pqb_session_get_name(const struct pqb_user *u, const char *device, size_t len);
+
+// The outbox, taken if there is none: something has to be put into it. NULL: no memory.
+struct pqb_outbox *pqb_session_outbox(struct pqb_engine *e, struct pqb_session *s);
 
 // Puts an answer into the outbox; without room it is dropped and counted.
 void pqb_session_answer(struct pqb_engine *e, struct pqb_session *s, const struct pqb_frame *f);

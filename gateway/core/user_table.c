@@ -39,7 +39,7 @@ int pqb_user_table_init(struct pqb_user_table *t, const uint8_t key[PQB_SIPHASH_
 static void index_clear(struct pqb_user_table *t, struct pqb_user *u)
 {
     if (u->index_count > 0) {
-        pqb_list_unlink(&u->indexed);
+        pqb_list_unlink(&u->listed);
         t->indexed_count--;
     }
     t->entries -= u->index_count;
@@ -52,7 +52,7 @@ static void index_clear(struct pqb_user_table *t, struct pqb_user *u)
 static void destroy(struct pqb_user_table *t, struct pqb_user *u)
 {
     index_clear(t, u);
-    pqb_list_unlink(&u->kept);
+    pqb_list_unlink(&u->listed); // from `kept`, if anywhere
     pqb_htable_remove(&t->by_uid, &u->by_uid);
     if (u->name) {
         pqb_htable_remove(&t->by_name, &u->by_name);
@@ -107,9 +107,8 @@ struct pqb_user *pqb_user_table_make(struct pqb_user_table *t, uint64_t uid, uin
         return NULL;
     u->uid = uid;
     u->uhash = uhash;
-    pqb_list_init(&u->indexed);
+    pqb_list_init(&u->listed);
     pqb_list_init(&u->sessions);
-    pqb_list_init(&u->kept);
     pqb_htable_insert(&t->by_uid, &u->by_uid, uid_hash(uid));
     t->bytes += sizeof(*u);
     return u;
@@ -132,22 +131,24 @@ int pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char
 
 void pqb_user_table_release(struct pqb_user_table *t, struct pqb_user *u)
 {
-    if (u->session_count == 0 && u->index_count == 0 && pqb_list_is_empty(&u->kept))
+    if (u->session_count == 0 && pqb_list_is_empty(&u->listed))
         destroy(t, u);
 }
 
 void pqb_user_table_keep(struct pqb_user_table *t, struct pqb_user *u)
 {
-    if (pqb_list_is_empty(&u->kept))
-        pqb_list_push_back(&t->kept, &u->kept);
+    t->has_kept = true;
+    if (pqb_list_is_empty(&u->listed))
+        pqb_list_push_back(&t->kept, &u->listed);
 }
 
 void pqb_user_table_release_kept(struct pqb_user_table *t)
 {
     struct pqb_list *node;
 
+    t->has_kept = false;
     while ((node = pqb_list_pop_front(&t->kept)))
-        pqb_user_table_release(t, PQB_CONTAINER_OF(node, struct pqb_user, kept));
+        pqb_user_table_release(t, PQB_CONTAINER_OF(node, struct pqb_user, listed));
 }
 
 // Makes room for one more entry at the end: by moving down, or by growing.
@@ -184,7 +185,8 @@ int pqb_user_table_index(struct pqb_user_table *t, struct pqb_user *u, uint64_t 
     PQB_ASSERT(u->index_count == 0 || (last[-1].iseq < iseq && last[-1].gseq < gseq));
     *last = (struct pqb_index_entry){.iseq = iseq, .gseq = gseq};
     if (u->index_count++ == 0) {
-        pqb_list_push_back(&t->indexed, &u->indexed);
+        pqb_list_unlink(&u->listed); // the index keeps it from here on
+        pqb_list_push_back(&t->indexed, &u->listed);
         t->indexed_count++;
     }
     t->entries++;
@@ -216,7 +218,7 @@ static void index_prune(struct pqb_user_table *t, struct pqb_user *u, uint64_t j
         u->index_first++;
         t->entries--;
         if (--u->index_count == 0) {
-            pqb_list_unlink(&u->indexed);
+            pqb_list_unlink(&u->listed);
             t->indexed_count--;
         }
     }
@@ -226,6 +228,7 @@ static void index_prune(struct pqb_user_table *t, struct pqb_user *u, uint64_t j
 
 void pqb_user_table_sweep(struct pqb_user_table *t, uint64_t journal_first, size_t users_max)
 {
+    PQB_ASSERT(!t->has_kept);
     if (journal_first != t->swept_first) {
         t->swept_first = journal_first;
         t->sweep_left = t->indexed_count;
@@ -237,7 +240,7 @@ void pqb_user_table_sweep(struct pqb_user_table *t, uint64_t journal_first, size
         if (!node)
             break;
         pqb_list_push_back(&t->indexed, node);
-        u = PQB_CONTAINER_OF(node, struct pqb_user, indexed);
+        u = PQB_CONTAINER_OF(node, struct pqb_user, listed);
         index_prune(t, u, journal_first);
         pqb_user_table_release(t, u);
     }

@@ -22,9 +22,8 @@ struct pqb_index_entry {
 struct pqb_user {
     struct pqb_hnode by_uid;
     struct pqb_hnode by_name; // linked while `name` is set
-    struct pqb_list indexed;  // linked while the index has entries
+    struct pqb_list listed;   // in `indexed` while the index has entries, else in `kept` or nowhere
     struct pqb_list sessions; // pqb_session.of_user
-    struct pqb_list kept;     // linked while the entry stays without sessions or index
     uint64_t uid;
     uint64_t head;      // highest iseq that is committed
     uint64_t tail;      // positions below it hold nothing any more; 0: not known
@@ -41,7 +40,8 @@ struct pqb_user {
 struct pqb_user_table {
     struct pqb_htable by_uid, by_name;
     struct pqb_list indexed; // round robin of the sweep
-    struct pqb_list kept;
+    struct pqb_list kept;    // those that stay, though nothing was indexed for them so far
+    bool has_kept;           // somebody is to stay, and no sweep may come
     size_t indexed_count;
     size_t sweep_left; // users that the current sweep has still to visit
     uint64_t swept_first;
@@ -68,7 +68,8 @@ PQB_MUST_USE int pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *
 // Frees the user if it has neither sessions nor index entries and is not kept.
 void pqb_user_table_release(struct pqb_user_table *t, struct pqb_user *u);
 
-// Keeps the user, whatever it has, until pqb_user_table_release_kept. Twice is once.
+// Keeps the user, whatever it has, until pqb_user_table_release_kept; no sweep comes between the
+// two, so index entries hold a user as well as this does. Twice is once.
 void pqb_user_table_keep(struct pqb_user_table *t, struct pqb_user *u);
 void pqb_user_table_release_kept(struct pqb_user_table *t);
 

@@ -131,6 +131,26 @@ static void an_outbox_gives_whole_frames_in_order_and_refuses_when_full(void **s
     pqb_outbox_pool_fini(&pool);
 }
 
+static void a_page_asked_for_keeps_an_outbox_and_is_not_there_when_it_is_used_again(void **state)
+{
+    struct pqb_outbox_pool pool;
+    struct pqb_outbox *o;
+    uint8_t bytes[PQB_FRAMES_MAX];
+
+    (void)state;
+    pqb_outbox_pool_init(&pool);
+    o = pqb_outbox_take(&pool);
+    o->page = (struct pqb_outbox_page){.after = 4, .max_bytes = 1000, .max = 1};
+    assert_false(pqb_outbox_is_empty(o));
+    assert_int_equal(pqb_outbox_pop(o, bytes, sizeof(bytes)), 0);
+    assert_false(pqb_outbox_is_empty(o));
+    pqb_outbox_put(&pool, o); // its session ended
+    assert_ptr_equal(pqb_outbox_take(&pool), o);
+    assert_true(pqb_outbox_is_empty(o));
+    pqb_outbox_put(&pool, o);
+    pqb_outbox_pool_fini(&pool);
+}
+
 static void hints_leave_after_the_answers(void **state)
 {
     struct pqb_outbox_pool pool;
@@ -350,21 +370,32 @@ static void a_user_is_found_by_name_once_it_has_one(void **state)
 static void a_kept_user_stays_until_the_kept_are_released(void **state)
 {
     struct pqb_user_table t;
-    struct pqb_user *kept, *used;
+    struct pqb_user *kept, *used, *later;
 
     (void)state;
     assert_int_equal(pqb_user_table_init(&t, key), PQB_OK);
     kept = pqb_user_table_make(&t, 7, 1);
     used = pqb_user_table_make(&t, 8, 1);
+    later = pqb_user_table_make(&t, 9, 1);
     assert_int_equal(pqb_user_table_index(&t, used, 1, 1), PQB_OK);
     pqb_user_table_keep(&t, kept);
     pqb_user_table_keep(&t, kept);
     pqb_user_table_keep(&t, used);
+    pqb_user_table_keep(&t, later);
     pqb_user_table_release(&t, kept);
     assert_ptr_equal(pqb_user_table_get(&t, 7), kept);
+    assert_int_equal(pqb_user_table_index(&t, later, 1, 2), PQB_OK);
+    pqb_user_table_keep(&t, later);
     pqb_user_table_release_kept(&t);
     assert_null(pqb_user_table_get(&t, 7));
     assert_ptr_equal(pqb_user_table_get(&t, 8), used);
+    assert_ptr_equal(pqb_user_table_get(&t, 9), later);
+    pqb_user_table_sweep(&t, 2, 2);
+    assert_null(pqb_user_table_get(&t, 8));
+    assert_ptr_equal(pqb_user_table_get(&t, 9), later);
+    pqb_user_table_sweep(&t, 3, 2);
+    assert_null(pqb_user_table_get(&t, 9));
+    used = pqb_user_table_make(&t, 8, 1);
     pqb_user_table_keep(&t, used);
     pqb_user_table_fini(&t);
 }
@@ -377,6 +408,7 @@ int main(void)
         cmocka_unit_test(ranges_agree_with_a_naive_set),
         cmocka_unit_test(ranges_reach_both_ends_of_the_numbers),
         cmocka_unit_test(an_outbox_gives_whole_frames_in_order_and_refuses_when_full),
+        cmocka_unit_test(a_page_asked_for_keeps_an_outbox_and_is_not_there_when_it_is_used_again),
         cmocka_unit_test(hints_leave_after_the_answers),
         cmocka_unit_test(a_full_ring_of_replies_drops_the_newest),
         cmocka_unit_test(an_answer_longer_than_its_question_is_never_sent),

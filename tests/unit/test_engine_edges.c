@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/proto/frag.h"
+#include "common/proto/path.h"
 #include "tests/unit/engine_fixture.h"
 
 #define SEC PQB_NS_PER_SEC
@@ -272,6 +273,29 @@ static void an_idle_session_stays_within_its_memory_bound(void **state)
     assert_true((after - before) / 64 <= 1024);
 }
 
+static void what_an_address_change_takes_is_counted_and_given_back(void **state)
+{
+    struct gate *g = *state;
+    struct pqb_frame f;
+
+    gate_open(g);
+    struct peer p = peer_ready(g, "alice", "phone", 1);
+    peer_ack_all(&p);
+    gate_settle(g);
+    gate_clear(g);
+    const size_t idle = pqb_engine_memory(g->engines[0]);
+    p.addr.port++;
+    peer_send_one(&p, (struct pqb_frame){.type = PQB_FRAME_PING, .ping = {.nonce = 1}});
+    gate_settle(g);
+    assert_int_equal(pqb_engine_memory(g->engines[0]), idle + sizeof(struct pqb_path_candidate));
+    assert_true(peer_got(&p, PQB_FRAME_PATH_CHALLENGE, 0, &f));
+    f.type = PQB_FRAME_PATH_RESPONSE;
+    peer_send_one(&p, f);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_PATH_MOVED), 1);
+    assert_int_equal(pqb_engine_memory(g->engines[0]), idle);
+}
+
 // ------------------------------------------------------------------------------------ shards
 
 // A name that lives on the given shard of two.
@@ -412,6 +436,7 @@ int main(void)
         CASE(the_first_piece_passes_the_seq_check),
         CASE(an_operator_lists_kicks_and_drains),
         CASE(an_idle_session_stays_within_its_memory_bound),
+        CASE(what_an_address_change_takes_is_counted_and_given_back),
         CASE_TWO(two_shards_exchange_logins_messages_and_hints),
         CASE_TWO(a_datagram_at_the_wrong_shard_is_passed_on),
         CASE_TWO(a_full_mailbox_loses_hints_but_no_messages),

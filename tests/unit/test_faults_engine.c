@@ -157,6 +157,21 @@ static void ask_the_rest(struct peer *p)
     gate_clear(&gate);
 }
 
+// To another port, and on from there.
+static void move(struct peer *p)
+{
+    const struct pqb_frame ping = {.type = PQB_FRAME_PING, .ping = {.nonce = 8}};
+    struct pqb_frame f;
+
+    p->addr.port++;
+    ask_until(p, &ping, 1, PQB_FRAME_PATH_CHALLENGE, &f);
+    f.type = PQB_FRAME_PATH_RESPONSE;
+    peer_send_one(p, f);
+    gate_pass(&gate, PQB_NS_PER_SEC);
+    assert_true(gate_count(&gate, PQB_COUNTER_PATH_MOVED) > 0);
+    gate_clear(&gate);
+}
+
 static void live(void)
 {
     struct peer ann = peer_make(&gate, "ann", "phone", 1);
@@ -175,6 +190,7 @@ static void live(void)
     }
     assert_true(peer_got_count(&ben, PQB_FRAME_FRAG) >= 3);
     gate_clear(&gate);
+    move(&ben);
     ask_the_rest(&ann);
 }
 

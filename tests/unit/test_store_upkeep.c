@@ -161,7 +161,7 @@ static void a_checkpoint_comes_by_bytes_and_by_time(void **state)
     assert_int_equal(stats_of(f).checkpoints, 1);
     fixture_close(f);
     f->config.journal_checkpoint_bytes = 2000;
-    f->config.device_idle_ms = 0; // nothing to look for at start
+    f->config.retention_ms = f->config.device_idle_ms = 0; // nothing to look for at start
     fixture_open(f);
     memset(body, 'x', sizeof(body) - 1);
     assert_int_equal(fixture_send(f, &a, 1, "bob", body, NULL), PQB_RESULT_DONE);
