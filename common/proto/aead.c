@@ -20,6 +20,19 @@ static_assert(crypto_aead_chacha20poly1305_ietf_ABYTES == PQB_TAG_LEN &&
                   crypto_aead_aes256gcm_ABYTES == PQB_TAG_LEN,
               "both tags fit the room kept for them");
 
+const char *pqb_cipher_name(enum pqb_cipher cipher)
+{
+    switch (cipher) {
+    case PQB_CIPHER_NONE:
+        return "none";
+    case PQB_CIPHER_CHACHAPOLY:
+        return "chachapoly";
+    case PQB_CIPHER_AESGCM:
+        return "aesgcm";
+    }
+    return "unknown";
+}
+
 int pqb_aead_init(void)
 {
     return sodium_init() >= 0 ? PQB_OK : PQB_ERR_IO;

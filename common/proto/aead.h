@@ -15,6 +15,9 @@ enum pqb_cipher {              // wire numbers
     PQB_CIPHER_AESGCM = 2, // AES-256-GCM; the nonce has it big-endian; only with AES in hardware
 };
 
+// "chachapoly", as people are shown it. Never NULL.
+const char *pqb_cipher_name(enum pqb_cipher cipher);
+
 // Sets of ciphers, as offered in INIT.
 #define PQB_CIPHERS_CHACHAPOLY 0x01u
 #define PQB_CIPHERS_AESGCM     0x02u

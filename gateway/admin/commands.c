@@ -195,6 +195,7 @@ static bool show_session(void *ctx, const struct pqb_session_info *info)
     pqb_json_string(&c->out, "device", info->device);
     pqb_json_string(&c->out, "address", addr);
     pqb_json_string(&c->out, "cid", cid);
+    pqb_json_string(&c->out, "cipher", pqb_cipher_name(info->cipher));
     pqb_json_uint(&c->out, "age_ms", info->age / PQB_NS_PER_MS);
     pqb_json_uint(&c->out, "idle_ms", info->idle / PQB_NS_PER_MS);
     pqb_json_uint(&c->out, "rtt_us", info->srtt / PQB_NS_PER_US);

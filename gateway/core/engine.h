@@ -19,6 +19,7 @@
 #include "common/base/defs.h"
 #include "common/base/rng.h"
 #include "common/base/time.h"
+#include "common/proto/aead.h"
 #include "common/proto/server_keys.h"
 #include "common/wire/limits.h"
 #include "gateway/core/grant.h"
@@ -128,6 +129,7 @@ struct pqb_session_info {
     uint64_t cid, cursor, head;
     pqb_duration srtt, age, idle;
     uint32_t in_flight; // messages sent and not acknowledged
+    enum pqb_cipher cipher;
 };
 
 typedef bool (*pqb_session_fn)(void *ctx, const struct pqb_session_info *info); // false stops

@@ -101,6 +101,7 @@ static void fill_info(const struct pqb_session *s, struct pqb_session_info *info
         .age = pqb_elapsed(s->created_at, now),
         .idle = pqb_elapsed(s->channel.received_at, now),
         .in_flight = s->sent.unacked_count,
+        .cipher = s->channel.cipher,
     };
     memcpy(info->user, s->user->name, s->user->name_len);
     memcpy(info->device, s->device, s->device_len);
