@@ -15,9 +15,12 @@
 
 int pqb_dir_make(const char *path)
 {
-    char *copy = strdup(path);
+    char *copy;
     int err = PQB_OK;
 
+    if (*path == '\0')
+        return PQB_ERR_INVALID;
+    copy = strdup(path);
     if (copy == NULL)
         return PQB_ERR_NOMEM;
     for (char *at = copy + 1; err == PQB_OK && *at != '\0'; at++) {
@@ -49,6 +52,14 @@ static int write_all(int fd, const uint8_t *data, size_t len)
     return PQB_OK;
 }
 
+// What is left of a try that a crash ended goes first, whoever may read it or wherever it points.
+static int create_fresh(int folder, const char *fresh)
+{
+    if (unlinkat(folder, fresh, 0) != 0 && errno != ENOENT)
+        return -1;
+    return openat(folder, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+}
+
 int pqb_file_replace(int folder, const char *name, const void *data, size_t len)
 {
     char fresh[NAME_LEN_MAX + 8];
@@ -57,7 +68,7 @@ int pqb_file_replace(int folder, const char *name, const void *data, size_t len)
     if (strlen(name) > NAME_LEN_MAX)
         return PQB_ERR_INVALID;
     (void)snprintf(fresh, sizeof(fresh), "%s.new", name);
-    fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    fd = create_fresh(folder, fresh);
     if (fd < 0)
         return pqb_err_from_errno(errno);
     err = write_all(fd, data, len);
@@ -65,9 +76,16 @@ int pqb_file_replace(int folder, const char *name, const void *data, size_t len)
         err = pqb_err_from_errno(errno);
     if (close(fd) != 0 && err == PQB_OK)
         err = pqb_err_from_errno(errno);
-    if (err == PQB_OK && (renameat(folder, fresh, folder, name) != 0 || fsync(folder) != 0))
+    if (err == PQB_OK && renameat(folder, fresh, folder, name) != 0)
         err = pqb_err_from_errno(errno);
-    return err;
+    if (err != PQB_OK) {
+        const int why = errno;
+
+        (void)unlinkat(folder, fresh, 0); // a part of a secret is one
+        errno = why;
+        return err;
+    }
+    return fsync(folder) == 0 ? PQB_OK : pqb_err_from_errno(errno);
 }
 
 static int read_all(int fd, uint8_t *out, size_t max, size_t *len)

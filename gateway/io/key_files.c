@@ -71,6 +71,7 @@ static bool parse_ticket(struct files *f, char *line)
     char *key;
 
     if (f->ticket_count == PQB_TICKET_KEYS_MAX || strlen(line) < 3 || line[2] != ' ' ||
+        made[0] < '0' || made[0] > '9' || // strtoull takes spaces and signs, too
         pqb_hex_decode(line, 2, &t->key.id, 1) != PQB_OK)
         return false;
     errno = 0;
@@ -82,7 +83,18 @@ static bool parse_ticket(struct files *f, char *line)
     return true;
 }
 
-// PQB_OK also when the file is missing.
+static int refuse(char *error, const char *dir, const char *name)
+{
+    return fail(error, PQB_ERR_CORRUPT,
+                "%s/%s is damaged; restore it from a backup, or move it away and a new one is made "
+                "(%s)",
+                dir, name,
+                strcmp(name, PQB_SERVER_KEY_FILE) == 0
+                    ? "clients must then be told the new server key"
+                    : "clients then log in in full once");
+}
+
+// PQB_OK also when the file is missing; one that is there and empty has lost what was in it.
 static int read_lines(struct files *f, int folder, const char *dir, const char *name,
                       bool (*parse)(struct files *, char *), char *error)
 {
@@ -92,16 +104,14 @@ static int read_lines(struct files *f, int folder, const char *dir, const char *
 
     if (err == PQB_ERR_NOT_FOUND)
         return PQB_OK;
-    if (err != PQB_OK)
-        return fail(error, err, "cannot read %s/%s: %s", dir, name,
-                    err == PQB_ERR_TOO_LARGE ? "it is too long" : strerror(errno));
+    if (err != PQB_OK && err != PQB_ERR_TOO_LARGE)
+        return fail(error, err, "cannot read %s/%s: %s", dir, name, strerror(errno));
+    if (err == PQB_ERR_TOO_LARGE || len == 0 || memchr(f->text, '\0', len) != NULL)
+        return refuse(error, dir, name);
     f->text[len] = '\0';
     while ((line = next_line(&at)) != NULL) {
         if (!parse(f, line))
-            return fail(error, PQB_ERR_CORRUPT,
-                        "%s/%s is damaged; restore it from a backup, or move it away and a new one "
-                        "is made (clients must then be told the new server key)",
-                        dir, name);
+            return refuse(error, dir, name);
     }
     return PQB_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -294,6 +295,192 @@ static void a_key_that_is_over_is_held_for_three_timeouts(void **state)
     pqb_channel_fini(&b);
 }
 
+// ------------------------------------------------------------------------------------- sealed
+
+static const uint8_t up[PQB_KEY_LEN] = {1, 2, 3}, down[PQB_KEY_LEN] = {9, 8, 7};
+
+struct sealed {
+    struct pqb_channel a, b;
+};
+
+static struct sealed protect(pqb_tstamp now)
+{
+    struct sealed s;
+
+    pqb_channel_init(&s.a, 42, now);
+    pqb_channel_init(&s.b, 42, now);
+    pqb_channel_protect(&s.a, PQB_CIPHER_CHACHAPOLY, up, down, now);
+    pqb_channel_protect(&s.b, PQB_CIPHER_CHACHAPOLY, down, up, now);
+    return s;
+}
+
+static void end(struct sealed *s)
+{
+    pqb_channel_fini(&s->a);
+    pqb_channel_fini(&s->b);
+}
+
+static size_t seal(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now)
+{
+    memset(datagram + PQB_DATA_HEADER_LEN, 0x33, 10);
+    return pqb_channel_seal(c, datagram, 10, now);
+}
+
+static enum pqb_channel_verdict open_at(struct pqb_channel *c, const uint8_t *datagram, size_t len,
+                                        struct pqb_data *d, pqb_tstamp now)
+{
+    static uint8_t plain[PQB_DATAGRAM_MAX];
+    enum pqb_verdict verdict;
+
+    return pqb_channel_open(c, datagram, len, plain, d, &verdict, now);
+}
+
+static void take(struct pqb_channel *c, const uint8_t *datagram, size_t len, pqb_tstamp now)
+{
+    struct pqb_data d;
+
+    assert_int_equal(open_at(c, datagram, len, &d, now), PQB_CHANNEL_GENUINE);
+    assert_int_equal(pqb_channel_on_data(c, &d, now).verdict, PQB_REPLAY_NEW);
+}
+
+static void a_sealed_channel_says_what_a_plain_one_does(void **state)
+{
+    struct sealed s = protect(S);
+    uint8_t datagram[PQB_DATAGRAM_MAX];
+    struct pqb_data d;
+
+    (void)state;
+    assert_int_equal(seal(&s.a, datagram, S), PQB_DATA_HEADER_LEN + 10 + PQB_TAG_LEN);
+    take(&s.b, datagram, PQB_DATA_HEADER_LEN + 10 + PQB_TAG_LEN, S + 20 * MS);
+    const size_t len = seal(&s.b, datagram, S + 30 * MS);
+    assert_int_equal(open_at(&s.a, datagram, len, &d, S + 50 * MS), PQB_CHANNEL_GENUINE);
+    assert_int_equal(d.pn, 1);
+    assert_int_equal(d.echo_pn, 1);
+    assert_int_equal(d.frames_len, 10);
+    assert_true(pqb_channel_on_data(&s.a, &d, S + 50 * MS).has_sample);
+    assert_true(s.a.rtt.srtt >= 40 * MS && s.a.rtt.srtt <= 40 * MS + PQB_ECHO_UNIT_NS);
+    end(&s);
+}
+
+static void what_was_seen_costs_no_cipher(void **state)
+{
+    struct sealed s = protect(S);
+    uint8_t first[PQB_DATAGRAM_MAX], later[PQB_DATAGRAM_MAX];
+    struct pqb_data d;
+    const size_t len = seal(&s.a, first, S);
+
+    (void)state;
+    take(&s.b, first, len, S);
+    first[len - 1] ^= 1; // a tag that would not open
+    assert_int_equal(open_at(&s.b, first, len, &d, S), PQB_CHANNEL_DUPLICATE);
+    s.a.pn_next = 1 + PQB_REPLAY_SPAN;
+    assert_int_equal(seal(&s.a, later, S), len);
+    take(&s.b, later, len, S);
+    assert_int_equal(open_at(&s.b, first, len, &d, S), PQB_CHANNEL_DUPLICATE);
+    assert_int_equal(seal(&s.a, later, S), len);
+    take(&s.b, later, len, S);
+    assert_int_equal(open_at(&s.b, first, len, &d, S), PQB_CHANNEL_STALE);
+    end(&s);
+}
+
+static void the_counter_is_seen_whatever_generation_is_written_before_it(void **state)
+{
+    struct sealed s = protect(S);
+    uint8_t datagram[PQB_DATAGRAM_MAX];
+    struct pqb_data d;
+    const size_t len = seal(&s.a, datagram, S);
+
+    (void)state;
+    take(&s.b, datagram, len, S);
+    for (unsigned generation = 1; generation <= UINT8_MAX; generation++) {
+        datagram[10] = (uint8_t)generation;
+        assert_int_equal(open_at(&s.b, datagram, len, &d, S), PQB_CHANNEL_DUPLICATE);
+    }
+    datagram[10] = 0;
+    memset(datagram + 11, 0, 6); // counter 0 is nobody's
+    datagram[10] = 1;
+    assert_int_equal(open_at(&s.b, datagram, len, &d, S), PQB_CHANNEL_STALE);
+    end(&s);
+}
+
+static void a_forgery_changes_nothing(void **state)
+{
+    struct sealed s = protect(S);
+    uint8_t datagram[PQB_DATAGRAM_MAX];
+    struct pqb_data d;
+    size_t len = seal(&s.a, datagram, S);
+
+    (void)state;
+    take(&s.b, datagram, len, S);
+    const struct pqb_channel before = s.b;
+    len = seal(&s.a, datagram, S);
+    for (size_t at = 9; at < len; at++) {
+        datagram[at] ^= 0x40; // numbers far ahead, generations, the echo, frames, the tag
+        assert_int_equal(open_at(&s.b, datagram, len, &d, 2 * S), PQB_CHANNEL_FORGED);
+        datagram[at] ^= 0x40;
+    }
+    assert_int_equal(open_at(&s.b, datagram, PQB_DATA_HEADER_LEN, &d, 2 * S), PQB_CHANNEL_FORGED);
+    assert_int_equal(open_at(&s.b, datagram, len - 1, &d, 2 * S), PQB_CHANNEL_FORGED);
+    assert_memory_equal(&before, &s.b, sizeof(before));
+    take(&s.b, datagram, len, 2 * S);
+    end(&s);
+}
+
+static void what_is_too_short_for_a_header_is_bad_and_not_forged(void **state)
+{
+    struct sealed s = protect(S);
+    uint8_t datagram[PQB_DATAGRAM_MAX], plain[PQB_DATAGRAM_MAX];
+    struct pqb_data d;
+    enum pqb_verdict verdict;
+
+    (void)state;
+    (void)seal(&s.a, datagram, S);
+    assert_int_equal(
+        pqb_channel_open(&s.b, datagram, PQB_DATA_HEADER_LEN - 1, plain, &d, &verdict, S),
+        PQB_CHANNEL_BAD);
+    assert_int_equal(verdict, PQB_VERDICT_SHORT);
+    end(&s);
+}
+
+static void new_keys_do_not_disturb_counters_and_echoes(void **state)
+{
+    struct sealed s = protect(S);
+    uint8_t datagram[PQB_DATAGRAM_MAX];
+    struct pqb_data d;
+    size_t len = seal(&s.a, datagram, S);
+
+    (void)state;
+    take(&s.b, datagram, len, S);
+    len = seal(&s.b, datagram, S);
+    take(&s.a, datagram, len, S); // a has seen that b has one of generation 0
+    len = seal(&s.a, datagram, S + PQB_REKEY_NS);
+    assert_int_equal(datagram[10], 1); // generation
+    assert_int_equal(datagram[16], 2); // counter
+    assert_int_equal(open_at(&s.b, datagram, len, &d, S + PQB_REKEY_NS), PQB_CHANNEL_GENUINE);
+    assert_int_equal(d.pn, 2);
+    assert_true(pqb_channel_on_data(&s.b, &d, S + PQB_REKEY_NS).is_newest);
+    len = seal(&s.b, datagram, S + PQB_REKEY_NS);
+    assert_int_equal(open_at(&s.a, datagram, len, &d, S + PQB_REKEY_NS), PQB_CHANNEL_GENUINE);
+    assert_int_equal(d.echo_pn, 2);
+    // What was overtaken by them opens all the same, for three timeouts.
+    assert_int_equal(pqb_channel_deadline(&s.b), S + PQB_REKEY_NS + 3 * pqb_rtt_rto(&s.b.rtt, 0));
+    pqb_channel_on_timeout(&s.b, pqb_channel_deadline(&s.b));
+    assert_int_equal(pqb_channel_deadline(&s.b), PQB_NEVER);
+    end(&s);
+}
+
+static void a_plain_channel_has_no_keys_to_erase(void **state)
+{
+    struct pqb_channel c;
+
+    (void)state;
+    pqb_channel_init(&c, 42, S);
+    assert_int_equal(pqb_channel_deadline(&c), PQB_NEVER);
+    pqb_channel_on_timeout(&c, 5 * S);
+    pqb_channel_fini(&c);
+    pqb_channel_fini(&(struct pqb_channel){0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +496,13 @@ int main(void)
         cmocka_unit_test(numbers_beyond_32_bits_are_echoed),
         cmocka_unit_test(a_new_path_starts_anew_unless_only_the_port_moved),
         cmocka_unit_test(a_key_that_is_over_is_held_for_three_timeouts),
+        cmocka_unit_test(a_sealed_channel_says_what_a_plain_one_does),
+        cmocka_unit_test(what_was_seen_costs_no_cipher),
+        cmocka_unit_test(the_counter_is_seen_whatever_generation_is_written_before_it),
+        cmocka_unit_test(a_forgery_changes_nothing),
+        cmocka_unit_test(what_is_too_short_for_a_header_is_bad_and_not_forged),
+        cmocka_unit_test(new_keys_do_not_disturb_counters_and_echoes),
+        cmocka_unit_test(a_plain_channel_has_no_keys_to_erase),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
