@@ -19,7 +19,6 @@
 
 #define OWN_NAMES     16
 #define OWN_PAUSE_NS  (200 * PQB_NS_PER_MS)
-#define GUESSES       3 // of the exchange that takes the victim's secret
 #define IK_NAME       "Noise_IK_25519_ChaChaPoly_SHA256"
 #define CONFIRM_EVERY 4 // datagrams for each answer that came
 
@@ -39,6 +38,7 @@ static const struct inject_kind compromise_kinds[] = {
 static struct {
     struct pqb_noise_symmetric symmetric; // behind the first message
     struct pqb_noise_keypair e;
+    uint32_t index;              // of the victim
     uint8_t victim[PQB_KEY_LEN]; // public
     uint64_t init_id;
 } forged;
@@ -46,8 +46,9 @@ static struct {
 static struct inject_device own;
 static uint32_t own_names;
 static pqb_tstamp own_at;
-static uint64_t answers, opened, to_confirm;
-static uint8_t confirm_key[PQB_KEY_LEN];
+static uint64_t answers, opened, control_failed, to_confirm;
+static uint8_t confirm_key[PQB_KEY_LEN]; // wrong
+static uint64_t confirm_cid;             // right
 
 int inject_compromise_load(struct inject *in)
 {
@@ -117,6 +118,7 @@ static size_t make_forgery(struct inject *in, uint8_t *out)
     uint8_t payload[SEALED_PAYLOAD_LEN], *message;
     char user[16];
 
+    forged.index = victim;
     init.user = (struct pqb_text){user, (size_t)snprintf(user, sizeof(user), "load%u", victim)};
     PQB_ASSERT(pqb_client_device_public(in->fleet.clients[victim].device_key, forged.victim) ==
                PQB_CLIENT_OK);
@@ -130,17 +132,20 @@ static size_t make_forgery(struct inject *in, uint8_t *out)
     return PQB_INIT_LEN;
 }
 
-// Data under keys that would be right had the attacker guessed the last exchange, for a connection
-// id that only the answer tells, which he cannot read.
+// Data in plaintext, or under keys that would be right had the attacker guessed the last exchange.
+// Its connection id is the right one, though only the answer tells it, which he cannot read: let
+// him have guessed so much.
 static size_t make_confirmation(struct inject *in, uint8_t *out)
 {
     struct sealed s = {.cipher = PQB_CIPHER_CHACHAPOLY};
-    const struct pqb_data header = {.cid = pqb_rng_next(&in->rng) | 1, .pn = 1};
+    const struct pqb_data header = {.cid = confirm_cid, .pn = 1};
 
     if (to_confirm == 0)
         return 0;
     to_confirm--;
     pqb_packet_keys_init(&s.keys, confirm_key, confirm_key, 0);
+    if (to_confirm % 2 == 0)
+        s.cipher = PQB_CIPHER_NONE;
     return sealed_data(&s, &header, out, inject_make_ping(header.cid, 1, in->turn, out));
 }
 
@@ -166,22 +171,41 @@ static size_t make_compromise(struct inject *in, uint32_t kind, uint8_t *out, pq
     return kind == FORGED ? make_forgery(in, out) : make_confirmation(in, out);
 }
 
-// The answer needs DH(victim's secret, gateway's ephemeral): what else could stand there?
+// Whether `secret` is what the answer's last exchange needs; if so, `plain` is the preview, else
+// the keys that it would give are kept.
+static bool open_with(const uint8_t *secret, const uint8_t *message, size_t len, uint8_t *plain)
+{
+    struct pqb_noise_symmetric s = forged.symmetric;
+    uint8_t from_responder[PQB_KEY_LEN];
+
+    pqb_noise_mix_hash(&s, message, PQB_KEY_LEN);
+    if (!mix_exchange(&s, forged.e.secret, message) || !mix_exchange(&s, secret, message))
+        return false;
+    if (pqb_noise_decrypt(&s, message + PQB_KEY_LEN, len - PQB_KEY_LEN, plain))
+        return true;
+    pqb_noise_split(&s, confirm_key, from_responder);
+    return false;
+}
+
+// The answer needs DH(victim's secret, gateway's ephemeral): what else could stand there? That the
+// victim's secret does open it shows that the forgery was sound.
 static void try_to_open(struct inject *in, const uint8_t *message, size_t len)
 {
-    const uint8_t *secrets[GUESSES] = {in->server_secret, forged.e.secret,
-                                       in->gateway.device.secret};
-    uint8_t plain[PQB_DATAGRAM_MAX], from_responder[PQB_KEY_LEN];
+    const uint8_t *guesses[] = {in->server_secret, forged.e.secret, in->gateway.device.secret};
+    const uint8_t *control = in->fleet.clients[forged.index].device_key;
+    uint8_t plain[PQB_DATAGRAM_MAX];
+    struct pqb_resp resp;
 
-    for (size_t i = 0; i < GUESSES; i++) {
-        struct pqb_noise_symmetric s = forged.symmetric;
-
-        pqb_noise_mix_hash(&s, message, PQB_KEY_LEN);
-        if (!mix_exchange(&s, forged.e.secret, message) || !mix_exchange(&s, secrets[i], message))
-            continue;
-        opened += pqb_noise_decrypt(&s, message + PQB_KEY_LEN, len - PQB_KEY_LEN, plain);
-        pqb_noise_split(&s, confirm_key, from_responder);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(guesses); i++)
+        opened += open_with(guesses[i], message, len, plain);
+    if (!open_with(control, message, len, plain) ||
+        pqb_answer_payload_decode(in->unpacker, plain, len - PQB_KEY_LEN - PQB_TAG_LEN, &resp) !=
+            PQB_VERDICT_OK) {
+        control_failed++;
+        return;
     }
+    confirm_cid = resp.cid;
+    to_confirm = CONFIRM_EVERY;
 }
 
 static void on_compromise_answer(struct inject *in, uint32_t kind, const uint8_t *data, size_t len)
@@ -203,10 +227,8 @@ static void on_compromise_answer(struct inject *in, uint32_t kind, const uint8_t
         pqb_answer_decode(data, len, &init_id, &message, &message_len) != PQB_VERDICT_OK)
         return;
     answers++;
-    if (init_id == forged.init_id && message_len > PQB_KEY_LEN) {
-        to_confirm += CONFIRM_EVERY;
+    if (init_id == forged.init_id && message_len > PQB_KEY_LEN + PQB_TAG_LEN)
         try_to_open(in, message, message_len);
-    }
 }
 
 static void judge_compromise(struct inject *in, const struct pqb_stats_snapshot *from,
@@ -215,9 +237,16 @@ static void judge_compromise(struct inject *in, const struct pqb_stats_snapshot 
     inject_check(in, "compromise.sessions",
                  PQB_MAX(0.0, inject_sessions_of_others(in, from, to) - own.logins), 0);
     inject_check(in, "compromise.answers_read", (double)opened, 0);
+    inject_check(in, "compromise.control_failed", (double)control_failed, 0);
+    inject_check(in, "compromise.confirmations_not_counted",
+                 PQB_MAX(0.0, (double)in->counts[CONFIRM].sent -
+                                  inject_grown(from, to, "drop.forged") -
+                                  inject_grown(from, to, "udp.kernel_drops") -
+                                  inject_grown(from, to, "mail.dropped")),
+                 0);
     inject_check(in, "compromise.session_data", (double)in->misdirected, 0);
     inject_check(in, "compromise.messages", inject_messages_of_others(in, from, to), 0);
-    // Nobody was let in, so nobody believed: the attack was not one without this.
+    // Without an answer there was no attack.
     inject_check(in, "compromise.not_answered", in->counts[FORGED].sent > 0 && answers == 0, 0);
     inject_note(in, "compromise.answers", (double)answers);
     inject_note(in, "compromise.own_sessions", own.logins);
