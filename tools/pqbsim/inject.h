@@ -12,16 +12,17 @@
 #include "common/wire/limits.h"
 #include "tools/pqbsim/account.h"
 #include "tools/pqbsim/fleet.h"
+#include "tools/pqbsim/sealed.h"
 
 #define INJECT_KINDS_MAX   24
 #define INJECT_SOURCES_MAX 256
-#define INJECT_CHECKS_MAX  48
+#define INJECT_CHECKS_MAX  64
 #define INJECT_NOTES_MAX   16
 #define INJECT_CAPTURE_MAX 16384 // newest datagrams of the legitimate users, for replay
 #define INJECT_LEN_MAX     65507 // what UDP over IPv4 can carry
 
 // Bytes of memory that the gateway may gain under an attack; gateway/ARCHITECTURE.md sums them up.
-#define INJECT_MEMORY_LOGIN   512        // half-open login: entry, RESP, the allocator's share
+#define INJECT_MEMORY_LOGIN   1024       // half-open login: entry with keys, RESP, allocator's share
 #define INJECT_MEMORY_SESSION (24 << 10) // with its window full: sent map, outbox, user
 #define INJECT_MEMORY_DEVICE  (64 << 10) // whatever a session says
 #define INJECT_MEMORY_JOURNAL 128        // message, until a checkpoint has moved it
@@ -63,6 +64,8 @@ struct inject_scenario {
     bool (*is_settled)(const struct inject *in); // nothing of it is open. May be NULL.
     void (*end)(struct inject *in);              // frees what the scenario made. May be NULL.
     bool takes_file;                             // a capture, named behind the scenario
+    bool needs_noise;                            // an encrypted gateway
+    bool wants_resumes; // legitimate users shall have logged in with a ticket before it begins
     // Whether the attack has built up: what comes before is not counted as `during`. May be NULL.
     bool (*is_ramped)(const struct inject *in);
     bool is_still;    // no legitimate session may change its address
@@ -142,8 +145,13 @@ struct inject {
     const uint8_t *server_key; // NULL: plaintext
     bool is_json;
 
+    const char *server_secret_path; // key-compromise's
+    uint8_t server_secret[PQB_KEY_LEN];
+
     struct pqb_rng rng;
+    struct sealed_gateway gateway;
     struct fleet fleet;
+    uint64_t fleet_logins; // of the legitimate users, before anything was measured
     struct account account;
     struct inject_probe *probe;
     struct pqb_unpacker *unpacker;
@@ -155,8 +163,9 @@ struct inject {
     uint32_t source_count;
     struct inject_count counts[INJECT_KINDS_MAX];
     uint64_t turn;
-    double attack_seconds;
-    pqb_tstamp attack_at; // when it began; 0: not yet
+    double before_seconds, attack_seconds;
+    uint64_t attack_delivered; // legitimate messages, while the attack went on
+    pqb_tstamp attack_at;      // when it began; 0: not yet
     bool is_attacking;
     // Where the datagram just made goes out: a fleet socket, or a source of its kind; -1: any of
     // them.
@@ -164,7 +173,8 @@ struct inject {
 
     struct inject_capture *captures;
     uint64_t captured;
-    struct inject_capture logins[INJECT_CLIENTS]; // the last INIT of each legitimate user
+    // The last INIT and the last RESUME of each legitimate user; len 0: none.
+    struct inject_capture logins[INJECT_CLIENTS], resumes[INJECT_CLIENTS];
     struct inject_overtaken overtaken;
     struct inject_replayed replayed;
     struct inject_pcap *pcap;   // replay-pcap's
@@ -172,6 +182,7 @@ struct inject {
     struct inject_storm *storm; // reconnect-storm's
     bool is_once;               // one pass, however long the attack may last
     struct inject_peer peer;
+    struct sealed peer_sealed; // its login and its session
 
     struct inject_check checks[INJECT_CHECKS_MAX];
     size_t check_count;
@@ -188,7 +199,8 @@ struct inject {
 extern const struct inject_scenario inject_amplify, inject_malformed, inject_flood_init,
     inject_flood_data, inject_hijack, inject_replay, inject_spoof, inject_oversize,
     inject_fragment_bomb, inject_window_abuse, inject_inbox_flood, inject_replay_pcap,
-    inject_slow_consumer, inject_reconnect_storm;
+    inject_slow_consumer, inject_reconnect_storm, inject_ticket_forge, inject_downgrade,
+    inject_key_compromise;
 
 // Bytes of memory that `pid` alone holds: neither files nor what it maps of them. 0: not known.
 uint64_t inject_memory_of(uint64_t pid);
@@ -208,22 +220,34 @@ double inject_sessions_of_others(const struct inject *in, const struct pqb_stats
 double inject_messages_of_others(const struct inject *in, const struct pqb_stats_snapshot *from,
                                  const struct pqb_stats_snapshot *to);
 
-// A sound INIT for `user`; PQB_INIT_LEN bytes.
-size_t inject_make_init(const char *user, const char *device, uint64_t init_id,
-                        const uint8_t *cookie, uint8_t *out);
-// DATA with one ping.
+// A sound INIT of a stranger who will not go on; PQB_INIT_LEN bytes. Encrypted ones come again (see
+// sealed_stranger): each `pool`, usually the kind, has its own.
+size_t inject_make_init(struct inject *in, unsigned pool, const char *user, const char *device,
+                        uint64_t init_id, const uint8_t *cookie, uint8_t *out);
+// DATA with one ping, as it is in plaintext.
 size_t inject_make_ping(uint64_t cid, uint64_t pn, uint64_t nonce, uint8_t *out);
 // An INIT for the session that the attacker wants, now and then; 0: not now.
 size_t inject_peer_login(struct inject *in, const char *user, const char *device, uint8_t *out,
                          pqb_tstamp now);
+// Numbers a datagram of the peer's session, `len` bytes with the header's room, and seals it.
+size_t inject_peer_stamp(struct inject *in, uint8_t *out, size_t len);
+size_t inject_peer_ping(struct inject *in, uint64_t nonce, uint8_t *out);
 // Learns the connection id from RESP, forgets it on RESET.
 void inject_peer_on_answer(struct inject *in, const uint8_t *data, size_t len);
 void inject_send(struct inject *in, uint32_t source, const uint8_t *data, size_t len);
+
+// What legitimate users sent, for replay; `newest` is NULL when there is nothing yet.
+void inject_capture_data(struct inject *in, uint32_t user, const uint8_t *data, size_t len);
+void inject_capture_all(struct inject *in, uint32_t user, const uint8_t *data, size_t len);
+const struct inject_capture *inject_captured_newest(const struct inject *in);
 
 // A datagram that the gateway had before is about to be sent; and what must have become of them.
 void inject_replay_note(struct inject *in, const uint8_t *data, size_t len);
 void inject_judge_replay(struct inject *in, const struct pqb_stats_snapshot *from,
                          const struct pqb_stats_snapshot *to);
+
+// Reads --server-secret. CLI_EXIT_DONE, or the exit status after telling what is wrong.
+int inject_compromise_load(struct inject *in);
 
 // Opens the sources of all kinds. PQB_OK or PQB_ERR_IO.
 PQB_MUST_USE int inject_open_sources(struct inject *in);

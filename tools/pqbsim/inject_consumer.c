@@ -64,11 +64,11 @@ static void prepare(struct inject *in)
     init_base = (pqb_rng_next(&in->rng) & UINT32_MAX & ~UINT64_C(0xffff)) | UINT64_C(1) << 48;
     for (uint32_t i = 0; i < INJECT_PEERS_MAX; i++) {
         (void)snprintf(user, sizeof(user), "slow%u", i);
-        inject_device_init(&consumers[i].device, user, false, init_base + i);
+        inject_device_init(in, &consumers[i].device, user, false, init_base + i);
     }
     for (uint32_t i = 0; i < FEEDERS; i++) {
         (void)snprintf(user, sizeof(user), "feeder%u", i);
-        inject_flow_init(&feeders[i], user, init_base + INJECT_PEERS_MAX + i);
+        inject_flow_init(in, &feeders[i], user, init_base + INJECT_PEERS_MAX + i);
     }
 }
 

@@ -8,10 +8,15 @@
 #define ASK_INTERVAL_NS (300 * PQB_NS_PER_MS)
 #define REPEAT_NS       (500 * PQB_NS_PER_MS)
 
-void inject_device_init(struct inject_device *d, const char *user, bool is_sender, uint64_t init_id)
+void inject_device_init(struct inject *in, struct inject_device *d, const char *user,
+                        bool is_sender, uint64_t init_id)
 {
     PQB_ASSERT(init_id != 0);
-    *d = (struct inject_device){.init_id = init_id, .is_sender = is_sender, .low = 1};
+    memset(d, 0, sizeof(*d));
+    d->gateway = &in->gateway;
+    d->init_id = init_id;
+    d->is_sender = is_sender;
+    d->low = 1;
     (void)snprintf(d->user, sizeof(d->user), "%s", user);
 }
 
@@ -20,7 +25,7 @@ bool inject_device_is_ready(const struct inject_device *d)
     return d->cid != 0 && d->is_heard && (!d->is_sender || d->epoch != 0);
 }
 
-static size_t make_init(const struct inject_device *d, uint8_t *out)
+static size_t make_init(struct inject_device *d, uint8_t *out)
 {
     const struct pqb_init init = {.init_id = d->init_id,
                                   .cookie = d->has_cookie ? d->cookie : NULL,
@@ -32,7 +37,7 @@ static size_t make_init(const struct inject_device *d, uint8_t *out)
                                   .low = d->epoch != 0 ? d->low : 0,
                                   .cursor = d->cursor};
 
-    return pqb_init_encode(&init, out);
+    return sealed_init(d->gateway, &d->sealed, &init, out);
 }
 
 size_t inject_device_log_in(struct inject_device *d, uint8_t *out, pqb_tstamp now)
@@ -62,9 +67,7 @@ size_t inject_device_stamp(struct inject_device *d, uint8_t *out, size_t used)
 {
     const struct pqb_data header = {.cid = d->cid, .pn = ++d->pn, .echo_pn = (uint32_t)d->echo_pn};
 
-    if (used > 0)
-        pqb_data_header_encode(&header, out);
-    return used;
+    return used > 0 ? sealed_data(&d->sealed, &header, out, used) : 0;
 }
 
 // ------------------------------------------------------------------------------------- answers
@@ -97,7 +100,7 @@ static void on_data(struct inject *in, struct inject_device *d, const struct pqb
     uint8_t code;
 
     d->is_heard = true;
-    d->echo_pn = PQB_MAX(d->echo_pn, data->pn);
+    d->echo_pn = PQB_MAX(d->echo_pn, data->pn & PQB_PN_COUNTER_MASK);
     while (pqb_frame_next(&at, data->frames + data->frames_len, &code, &content, &verdict)) {
         if (!pqb_frame_is_known(code) ||
             pqb_frame_decode(in->unpacker, code, content, &f) != PQB_VERDICT_OK)
@@ -106,7 +109,7 @@ static void on_data(struct inject *in, struct inject_device *d, const struct pqb
             d->epoch = f.epoch_a.epoch;
         if (f.type == PQB_FRAME_KICK)
             forget_session(d);
-        else
+        else if (on_frame != NULL)
             on_frame(ctx, &f);
     }
 }
@@ -119,14 +122,15 @@ void inject_device_on_answer(struct inject *in, struct inject_device *d, const u
     struct pqb_reset reset;
     struct pqb_resp resp;
     struct pqb_data dd;
+    uint8_t plain[PQB_DATAGRAM_MAX];
 
     if (pqb_datagram_peek(data, len, &type) != PQB_VERDICT_OK)
         return;
-    if (type == PQB_DATAGRAM_DATA && pqb_data_decode(data, len, &dd) == PQB_VERDICT_OK &&
-        dd.cid == d->cid)
+    if (type == PQB_DATAGRAM_DATA && d->cid != 0 && pqb_datagram_cid(data, len) == d->cid &&
+        sealed_open(&d->sealed, data, len, plain, &dd, in->fleet.now))
         on_data(in, d, &dd, on_frame, ctx);
-    if (type == PQB_DATAGRAM_RESP &&
-        pqb_resp_decode(in->unpacker, data, len, &resp) == PQB_VERDICT_OK)
+    if (type == PQB_DATAGRAM_RESP && d->cid == 0 &&
+        sealed_read_resp(&in->gateway, &d->sealed, in->unpacker, data, len, &resp))
         on_resp(d, &resp);
     if (type == PQB_DATAGRAM_RETRY && pqb_retry_decode(data, len, &retry) == PQB_VERDICT_OK &&
         retry.init_id == d->init_id) {
@@ -146,10 +150,11 @@ static pqb_tstamp *slot(struct inject_flow *f, uint64_t seq)
     return &f->sent_at[seq % PQB_SEQ_WINDOW];
 }
 
-void inject_flow_init(struct inject_flow *f, const char *user, uint64_t init_id)
+void inject_flow_init(struct inject *in, struct inject_flow *f, const char *user, uint64_t init_id)
 {
-    *f = (struct inject_flow){.next = 1};
-    inject_device_init(&f->device, user, true, init_id);
+    memset(f, 0, sizeof(*f));
+    f->next = 1;
+    inject_device_init(in, &f->device, user, true, init_id);
 }
 
 uint64_t inject_flow_take(struct inject_flow *f, pqb_tstamp now)

@@ -24,11 +24,13 @@ struct inject_device {
     bool is_heard;  // the gateway has said something in this session
     bool has_cookie;
     uint8_t cookie[PQB_COOKIE_LEN];
+    struct sealed_gateway *gateway;
+    struct sealed sealed;
 };
 
 // `init_id` is unique among the devices and not 0.
-void inject_device_init(struct inject_device *d, const char *user, bool is_sender,
-                        uint64_t init_id);
+void inject_device_init(struct inject *in, struct inject_device *d, const char *user,
+                        bool is_sender, uint64_t init_id);
 bool inject_device_is_ready(const struct inject_device *d);
 
 // What a device that is not ready has to say now; 0: nothing, an answer is awaited.
@@ -37,12 +39,13 @@ size_t inject_device_log_in(struct inject_device *d, uint8_t *out, pqb_tstamp no
 // Appends a frame to a datagram of `used` bytes (0: an empty one). Returns the new length, or
 // `used` if it does not fit.
 size_t inject_device_put(const struct pqb_frame *f, uint8_t *out, size_t used);
-// Numbers a datagram that is ready to go; returns `used`.
+// Numbers and seals a datagram that is ready to go; returns its length.
 size_t inject_device_stamp(struct inject_device *d, uint8_t *out, size_t used);
 
 typedef void (*inject_frame_fn)(void *ctx, const struct pqb_frame *f);
 
-// A datagram for this device came; frames of its session go to `on_frame`.
+// A datagram for this device came; frames of its session go to `on_frame`, which may be
+// NULL.
 void inject_device_on_answer(struct inject *in, struct inject_device *d, const uint8_t *data,
                              size_t len, inject_frame_fn on_frame, void *ctx);
 
@@ -54,7 +57,7 @@ struct inject_flow {
     uint64_t accepted, refused, quota;  // seqs; quota: of those refused
 };
 
-void inject_flow_init(struct inject_flow *f, const char *user, uint64_t init_id);
+void inject_flow_init(struct inject *in, struct inject_flow *f, const char *user, uint64_t init_id);
 // A seq to send now, new or to be repeated; 0: the window is full.
 uint64_t inject_flow_take(struct inject_flow *f, pqb_tstamp now);
 // True: `frame` resolved a seq, which is put into *seq; accepted or refused.

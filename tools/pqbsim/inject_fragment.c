@@ -17,15 +17,6 @@
 #define EPOCH_AGAIN_NS (100 * PQB_NS_PER_MS)
 #define MEMORY_MAX     ((1 << 20) + HELD_MAX)
 
-// The header of a DATA datagram from the session that the attacker holds.
-static size_t begin_datagram(struct inject *in, uint8_t *out)
-{
-    const struct pqb_data header = {.cid = in->peer.cid, .pn = ++in->peer.pn};
-
-    pqb_data_header_encode(&header, out);
-    return PQB_DATA_HEADER_LEN;
-}
-
 static void put_uint(struct pqb_writer_cursor *w, uint64_t value)
 {
     pqb_wcur_u8(w, 0xcf); // msgpack: 64 bits
@@ -35,7 +26,7 @@ static void put_uint(struct pqb_writer_cursor *w, uint64_t value)
 // A piece as it is: the codec's encoder refuses to write an unsound one.
 static size_t in_session(struct inject *in, const struct pqb_frame_frag *f, uint8_t *out)
 {
-    const size_t at = begin_datagram(in, out);
+    const size_t at = PQB_DATA_HEADER_LEN;
     struct pqb_writer_cursor w;
     size_t len;
 
@@ -56,7 +47,7 @@ static size_t in_session(struct inject *in, const struct pqb_frame_frag *f, uint
     len = pqb_wcur_len(&w);
     out[at + 1] = (uint8_t)((len - PQB_FRAME_HEADER_LEN) >> 8);
     out[at + 2] = (uint8_t)(len - PQB_FRAME_HEADER_LEN);
-    return at + len;
+    return inject_peer_stamp(in, out, at + len);
 }
 
 // Confirms the login and gets the epoch that messages, and so their pieces, need.
@@ -64,14 +55,14 @@ static size_t make_epoch(struct inject *in, uint8_t *out, pqb_tstamp now)
 {
     struct inject_peer *peer = &in->peer;
     struct pqb_frame f = {.type = PQB_FRAME_EPOCH_R};
-    size_t at;
 
     if (peer->asked_at != 0 && pqb_elapsed(peer->asked_at, now) < EPOCH_AGAIN_NS)
         return 0;
     peer->asked_at = now;
     memcpy(f.epoch_r.nonce, &peer->cid, sizeof(peer->cid)); // the same when it asks again
-    at = begin_datagram(in, out);
-    return at + pqb_frame_encode(&f, out + at, PQB_FRAMES_MAX);
+    return inject_peer_stamp(in, out,
+                             PQB_DATA_HEADER_LEN +
+                                 pqb_frame_encode(&f, out + PQB_DATA_HEADER_LEN, PQB_FRAMES_MAX));
 }
 
 // What has to go before pieces may; 0: nothing now.
@@ -86,11 +77,14 @@ static void on_session_answer(struct inject *in, const uint8_t *data, size_t len
     enum pqb_verdict verdict = PQB_VERDICT_OK;
     struct pqb_bytes content;
     const uint8_t *at;
+    uint8_t plain[PQB_DATAGRAM_MAX], code;
+    enum pqb_datagram_type type;
     struct pqb_data d;
-    uint8_t code;
 
     inject_peer_on_answer(in, data, len);
-    if (pqb_data_decode(data, len, &d) != PQB_VERDICT_OK || d.cid != in->peer.cid)
+    if (pqb_datagram_peek(data, len, &type) != PQB_VERDICT_OK || type != PQB_DATAGRAM_DATA ||
+        in->peer.cid == 0 || pqb_datagram_cid(data, len) != in->peer.cid ||
+        !sealed_open(&in->peer_sealed, data, len, plain, &d, in->fleet.now))
         return;
     at = d.frames;
     while (pqb_frame_next(&at, d.frames + d.frames_len, &code, &content, &verdict))
@@ -184,7 +178,7 @@ static size_t make_oversize(struct inject *in, uint32_t kind, uint8_t *out, pqb_
         len = INJECT_LEN_MAX;
     memset(out, 0, len);
     if (kind == LOGIN) {
-        (void)inject_make_init("oversize", "long", pqb_rng_next(&in->rng), NULL, out);
+        (void)inject_make_init(in, kind, "oversize", "long", pqb_rng_next(&in->rng), NULL, out);
     } else if (kind == SESSION_LONG) {
         if (in->peer.cid == 0)
             return 0;

@@ -54,7 +54,7 @@ static void prepare(struct inject *in)
     for (uint32_t i = 0; i < PQB_ARRAY_LEN(flooders); i++) {
         (void)snprintf(user, sizeof(user), "flooder%u", i);
         flooders[i].kind = i == 0 ? ONE : MANY;
-        inject_flow_init(&flooders[i].flow, user, base + i + 1);
+        inject_flow_init(in, &flooders[i].flow, user, base + i + 1);
     }
 }
 

@@ -102,7 +102,7 @@ static size_t mutate(struct inject *in, uint8_t *data, size_t from, size_t len)
         len = from + pqb_rng_below(&in->rng, len - from + 1);
         break;
     case 4:
-        flip_bits(in, data, 0, PQB_MIN(len, from + 8)); // headers and lengths too
+        flip_bits(in, data, from, PQB_MIN(len, from + 8)); // lengths
         break;
     default:
         break; // sound
@@ -156,10 +156,19 @@ static size_t write_bomb_frame(struct inject *in, uint8_t *out, size_t room)
     return PQB_FRAME_HEADER_LEN + content;
 }
 
+// The header in front of what was mutated: itself spoiled now and then. What is wrong inside a
+// sealed datagram gets as deep as it does in plaintext; what is wrong outside, the seal shows.
+static size_t stamp_mutant(struct inject *in, uint8_t *out, size_t len)
+{
+    len = inject_peer_stamp(in, out, len);
+    if (pqb_rng_below(&in->rng, 8) == 0)
+        flip_bits(in, out, 0, PQB_MIN(len, (size_t)PQB_DATA_HEADER_LEN));
+    return len;
+}
+
 static size_t make_in_session(struct inject *in, uint8_t *out, pqb_tstamp now)
 {
     struct inject_peer *peer = &in->peer;
-    struct pqb_data header = {.cid = peer->cid};
     size_t len = PQB_DATA_HEADER_LEN;
     struct pqb_frame f;
     uint8_t body[256];
@@ -170,22 +179,52 @@ static size_t make_in_session(struct inject *in, uint8_t *out, pqb_tstamp now)
     (void)snprintf(user, sizeof(user), "mallory%u", peer->logins % USERS);
     if (peer->cid == 0)
         return inject_peer_login(in, user, "x", out, now);
-    header.cid = peer->cid;
-    header.pn = ++peer->pn;
-    pqb_data_header_encode(&header, out);
-    if (header.pn == 1) { // confirms the login and gets the epoch that messages need
+    if (peer->pn == 0) { // confirms the login and gets the epoch that messages need
         memset(&f, 0, sizeof(f));
         f.type = PQB_FRAME_EPOCH_R;
         pqb_rng_fill(&in->rng, f.epoch_r.nonce, sizeof(f.epoch_r.nonce));
-        return len + pqb_frame_encode(&f, out + len, PQB_FRAMES_MAX);
+        return inject_peer_stamp(in, out, len + pqb_frame_encode(&f, out + len, PQB_FRAMES_MAX));
     }
     for (uint64_t i = pqb_rng_below(&in->rng, FRAMES_IN_ONE) + 1; i > 0; i--) {
         fill_frame(in, &f, body);
         len += pqb_frame_encode(&f, out + len, PQB_DATA_HEADER_LEN + PQB_FRAMES_MAX - len);
     }
     if (pqb_rng_below(&in->rng, 4) == 0)
-        return len + write_bomb_frame(in, out + len, PQB_DATA_HEADER_LEN + PQB_FRAMES_MAX - len);
-    return mutate(in, out, PQB_DATA_HEADER_LEN, len);
+        len += write_bomb_frame(in, out + len, PQB_DATA_HEADER_LEN + PQB_FRAMES_MAX - len);
+    else
+        len = mutate(in, out, PQB_DATA_HEADER_LEN, len);
+    return stamp_mutant(in, out, len);
+}
+
+// The same inside of a sound handshake. Exchanges of keys bound the rate, so most turns go to the
+// datagram's outside, whose mac1 is sound or not.
+static size_t make_sealed_init(struct inject *in, uint32_t kind, uint8_t *out)
+{
+    const struct pqb_init init = {.user = {"mutant", 6}, .device = {"x", 1}, .token = {"guess", 5}};
+    const uint64_t init_id = pqb_rng_next(&in->rng);
+    uint8_t payload[SEALED_PAYLOAD_LEN];
+    size_t len = sizeof(payload);
+
+    if (pqb_rng_below(&in->rng, 4) != 0) {
+        len = inject_make_init(in, kind, "mutant", "x", init_id, NULL, out);
+        if (kind == INIT_BOMB)
+            write_bomb(in, out + PQB_HELLO_HEADER_LEN, len - PQB_HELLO_HEADER_LEN);
+        else
+            len = mutate(in, out, 2, len);
+        if (len == PQB_INIT_LEN && pqb_rng_below(&in->rng, 2) == 0)
+            sealed_mac1(&in->gateway, out);
+        return len;
+    }
+    pqb_hello_payload_encode(PQB_DATAGRAM_INIT, &init, payload, len);
+    if (kind == INIT_BOMB) {
+        write_bomb(in, payload + 2, len - 2);
+        payload[0] = (uint8_t)((len - 2) >> 8);
+        payload[1] = (uint8_t)(len - 2);
+    } else {
+        len = mutate(in, payload, 2, INIT_USED_LEN);
+    }
+    struct sealed mutant = {.hello_id = 0};
+    return sealed_init_around(&in->gateway, &mutant, init_id, payload, len, out);
 }
 
 static size_t make_malformed(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
@@ -194,7 +233,9 @@ static size_t make_malformed(struct inject *in, uint32_t kind, uint8_t *out, pqb
 
     if (kind == SESSION)
         return make_in_session(in, out, now);
-    len = inject_make_init("mutant", "x", pqb_rng_next(&in->rng), NULL, out);
+    if (in->gateway.is_noise)
+        return make_sealed_init(in, kind, out);
+    len = inject_make_init(in, kind, "mutant", "x", pqb_rng_next(&in->rng), NULL, out);
     if (kind == INIT_MUTANT) { // its padding is not worth a mutation
         const size_t left = mutate(in, out, INIT_HEADER_LEN, INIT_USED_LEN);
 

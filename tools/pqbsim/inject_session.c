@@ -1,6 +1,6 @@
 // Attacks on sessions of others: hijack and replay. The attacker has seen the victims' datagrams,
-// or knows their connection ids; he does not answer a path challenge (without encryption, who reads
-// a session's datagrams and answers for it is the client).
+// or knows their connection ids; he does not answer a path challenge (in an encrypted session he
+// cannot; without encryption, who reads a session's datagrams and answers for it is the client).
 #include <string.h>
 
 #include "common/base/check.h"
@@ -10,7 +10,7 @@
 #include "tools/pqbsim/inject.h"
 
 #define VICTIM           0
-#define FORGED_EVERY     64 // the other turns of that kind are silent: each ruins a packet number
+#define FORGED_EVERY     64 // in plaintext the other turns are silent: each ruins a packet number
 #define FIRST_DATA_PINGS 3
 
 enum hijack_kind {
@@ -38,13 +38,13 @@ static void set_capture(struct inject_capture *c, uint32_t user, const uint8_t *
     memcpy(c->data, data, len);
 }
 
-static void capture(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
+void inject_capture_data(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
 {
     if (len <= PQB_DATAGRAM_MAX)
         set_capture(&in->captures[in->captured++ % INJECT_CAPTURE_MAX], user, data, len);
 }
 
-static const struct inject_capture *newest(const struct inject *in)
+const struct inject_capture *inject_captured_newest(const struct inject *in)
 {
     return in->captured > 0 ? &in->captures[(in->captured - 1) % INJECT_CAPTURE_MAX] : NULL;
 }
@@ -57,7 +57,7 @@ static void on_victim(struct inject *in, uint32_t user, const uint8_t *data, siz
 
     if (user != VICTIM || pqb_data_decode(data, len, &d) != PQB_VERDICT_OK)
         return;
-    capture(in, user, data, len);
+    inject_capture_data(in, user, data, len);
     if (!in->is_attacking || in->captured % 2 != 0 ||
         pqb_elapsed(in->attack_at, in->fleet.now) / PQB_NS_PER_SEC % 2 != 0)
         return;
@@ -75,12 +75,12 @@ static size_t make_first_data(struct inject *in, uint32_t kind, uint8_t *out, pq
         return peer->cid == 0 ? inject_peer_login(in, "load0", "evil", out, now) : 0;
     if (peer->cid == 0 || peer->pn >= FIRST_DATA_PINGS)
         return 0;
-    return inject_make_ping(peer->cid, ++peer->pn, in->turn, out);
+    return inject_peer_ping(in, in->turn, out);
 }
 
 static size_t make_hijack(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
 {
-    const struct inject_capture *c = newest(in);
+    const struct inject_capture *c = inject_captured_newest(in);
     struct pqb_data d;
 
     if (kind == LOGIN || kind == FIRST_DATA)
@@ -94,11 +94,14 @@ static size_t make_hijack(struct inject *in, uint32_t kind, uint8_t *out, pqb_ts
     if (pqb_data_decode(c->data, c->len, &d) != PQB_VERDICT_OK)
         return 0;
     if (kind == FORGED)
-        return in->turn / in->scenario->kind_count % FORGED_EVERY == 0
+        return in->gateway.is_noise || in->turn / in->scenario->kind_count % FORGED_EVERY == 0
                    ? inject_make_ping(d.cid, d.pn + 1, in->turn, out)
                    : 0;
-    // A packet number long used: behind it may stand anything.
-    d.pn = 1;
+    // A packet number long used: behind it may stand anything. In an encrypted session behind any.
+    if (!in->gateway.is_noise || pqb_rng_below(&in->rng, 2) == 0)
+        d.pn = 1;
+    else
+        d.pn += 1 + pqb_rng_below(&in->rng, UINT64_C(1) << 60);
     pqb_rng_fill(&in->rng, out, PQB_DATAGRAM_MAX);
     pqb_data_header_encode(&d, out);
     return PQB_DATA_HEADER_LEN + pqb_rng_below(&in->rng, PQB_FRAMES_MAX);
@@ -108,7 +111,7 @@ static void on_hijack_answer(struct inject *in, uint32_t kind, const uint8_t *da
 {
     if (kind == LOGIN)
         inject_peer_on_answer(in, data, len);
-    if (kind == JUNK || kind == COPIED)
+    if (kind == JUNK || kind == COPIED || (kind == FORGED && in->gateway.is_noise))
         in->misdirected++;
     if (kind == OVERTAKING)
         in->overtaken.longest =
@@ -122,8 +125,13 @@ static void judge_hijack(struct inject *in, const struct pqb_stats_snapshot *fro
     const double timeout_ms = (double)PQB_RTO_FLOOR_NS / PQB_NS_PER_MS +
                               (double)pqb_hist_quantile(&in->during.accepted_us, 0.99) / 1e3;
 
-    (void)from;
-    (void)to;
+    if (in->gateway.is_noise)
+        inject_check(in, "hijack.forgeries_not_counted",
+                     PQB_MAX(0.0, (double)in->counts[FORGED].sent -
+                                      inject_grown(from, to, "drop.forged") -
+                                      inject_grown(from, to, "udp.kernel_drops") -
+                                      inject_grown(from, to, "mail.dropped")),
+                     0);
     inject_check(in, "hijack.copies_answered", (double)in->misdirected, 0);
     inject_check(in, "hijack.undone_ms", (double)in->overtaken.longest / PQB_NS_PER_MS,
                  PQB_PATH_TRIES * timeout_ms);
@@ -132,8 +140,8 @@ static void judge_hijack(struct inject *in, const struct pqb_stats_snapshot *fro
 const struct inject_scenario inject_hijack = {
     .name = "hijack",
     .help = "junk, copies and forgeries with a victim's connection id, from other addresses",
-    .limit = "3.0 bytes out per byte in, none for junk and copies; an overtaking copy is forgotten "
-             "within 3 timeouts; no session moves (needs --stats)",
+    .limit = "3.0 bytes out per byte in, none for junk, copies and, when encrypted, forgeries; an "
+             "overtaking copy is forgotten within 3 timeouts; no session moves (needs --stats)",
     .kinds = hijack_kinds,
     .kind_count = PQB_ARRAY_LEN(hijack_kinds),
     .sources = 1,
@@ -154,6 +162,8 @@ enum replay_kind {
     LOGIN_OWN_ADDRESS,
     LOGIN_OTHER_ADDRESS,
     LOGIN_RESUME,
+    RESUME_OWN_ADDRESS,
+    RESUME_OTHER_ADDRESS,
 };
 
 static const struct inject_kind replay_kinds[] = {
@@ -161,16 +171,25 @@ static const struct inject_kind replay_kinds[] = {
     [OTHER_ADDRESS] = {"other-address", 1.0},
     [LOGIN_OWN_ADDRESS] = {"login-own-address", 0},
     [LOGIN_OTHER_ADDRESS] = {"login-other-address", 1.0},
-    [LOGIN_RESUME] = {"login-as-resume", 1.0}, // the other handshake: refused today
+    [LOGIN_RESUME] = {"login-as-resume", 1.0}, // the other handshake: its ticket is none
+    // Only encrypted sessions are resumed.
+    [RESUME_OWN_ADDRESS] = {"resume-own-address", 0},
+    [RESUME_OTHER_ADDRESS] = {"resume-other-address", 1.0},
 };
 
-static void capture_all(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
+void inject_capture_all(struct inject *in, uint32_t user, const uint8_t *data, size_t len)
 {
     enum pqb_datagram_type type;
 
-    capture(in, user, data, len);
-    if (pqb_datagram_peek(data, len, &type) == PQB_VERDICT_OK && type == PQB_DATAGRAM_INIT)
+    if (len > PQB_DATAGRAM_MAX)
+        return;
+    inject_capture_data(in, user, data, len);
+    if (pqb_datagram_peek(data, len, &type) != PQB_VERDICT_OK)
+        return;
+    if (type == PQB_DATAGRAM_INIT)
         set_capture(&in->logins[user], user, data, len);
+    if (type == PQB_DATAGRAM_RESUME)
+        set_capture(&in->resumes[user], user, data, len);
 }
 
 void inject_replay_note(struct inject *in, const uint8_t *data, size_t len)
@@ -180,7 +199,8 @@ void inject_replay_note(struct inject *in, const uint8_t *data, size_t len)
     if (pqb_datagram_peek(data, len, &type) != PQB_VERDICT_OK)
         return;
     in->replayed.data += type == PQB_DATAGRAM_DATA;
-    in->replayed.logins += type == PQB_DATAGRAM_INIT;
+    in->replayed.logins +=
+        type == PQB_DATAGRAM_INIT || (type == PQB_DATAGRAM_RESUME && in->gateway.is_noise);
 }
 
 static size_t make_replay(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
@@ -193,11 +213,18 @@ static size_t make_replay(struct inject *in, uint32_t kind, uint8_t *out, pqb_ts
         return 0;
     if (kind == OWN_ADDRESS || kind == OTHER_ADDRESS)
         c = &in->captures[pqb_rng_below(&in->rng, held)];
-    if (kind == OWN_ADDRESS || kind == LOGIN_OWN_ADDRESS)
+    if (kind == RESUME_OWN_ADDRESS || kind == RESUME_OTHER_ADDRESS)
+        c = &in->resumes[c->user];
+    if (c->len == 0)
+        return 0;
+    if (kind == OWN_ADDRESS || kind == LOGIN_OWN_ADDRESS || kind == RESUME_OWN_ADDRESS)
         in->via = (int)in->fleet.clients[c->user].socket;
     memcpy(out, c->data, c->len);
-    if (kind == LOGIN_RESUME)
+    if (kind == LOGIN_RESUME) {
         out[0] = PQB_WIRE_VERSION << 4 | PQB_DATAGRAM_RESUME;
+        if (in->gateway.is_noise)
+            sealed_mac1(&in->gateway, out);
+    }
     inject_replay_note(in, out, c->len);
     return c->len;
 }
@@ -209,7 +236,8 @@ void inject_judge_replay(struct inject *in, const struct pqb_stats_snapshot *fro
     double lost =
         inject_grown(from, to, "udp.kernel_drops") + inject_grown(from, to, "mail.dropped");
     double refused = inject_grown(from, to, "drop.replay") + inject_grown(from, to, "drop.stale") +
-                     inject_grown(from, to, "drop.unknown_cid");
+                     inject_grown(from, to, "drop.unknown_cid") +
+                     inject_grown(from, to, "drop.forged");
 
     for (size_t i = 0; i < in->scenario->kind_count; i++)
         lost += (double)in->counts[i].failed;
@@ -233,7 +261,8 @@ const struct inject_scenario inject_replay = {
     .sources = 1,
     .rate = 2000,
     .make = make_replay,
-    .on_legitimate = capture_all,
+    .on_legitimate = inject_capture_all,
+    .wants_resumes = true,
     .judge = inject_judge_replay,
     .is_still = true,
     .memory_max = inject_memory_logins,

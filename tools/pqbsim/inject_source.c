@@ -14,8 +14,8 @@
 #define BURST_MAX         512 // datagrams in one turn, when the machine fell behind
 #define SPOOFED_ADDRESSES 10000
 
-size_t inject_make_init(const char *user, const char *device, uint64_t init_id,
-                        const uint8_t *cookie, uint8_t *out)
+size_t inject_make_init(struct inject *in, unsigned pool, const char *user, const char *device,
+                        uint64_t init_id, const uint8_t *cookie, uint8_t *out)
 {
     const struct pqb_init init = {.init_id = init_id,
                                   .cookie = cookie,
@@ -24,7 +24,7 @@ size_t inject_make_init(const char *user, const char *device, uint64_t init_id,
                                   .device = {device, strlen(device)},
                                   .token = {"guess", 5}};
 
-    return pqb_init_encode(&init, out);
+    return sealed_stranger(&in->gateway, pool, &init, out);
 }
 
 size_t inject_make_ping(uint64_t cid, uint64_t pn, uint64_t nonce, uint8_t *out)
@@ -197,8 +197,26 @@ size_t inject_peer_login(struct inject *in, const char *user, const char *device
     if (peer->init_id == 0)
         peer->init_id = pqb_rng_next(&in->rng) | 1;
     peer->asked_at = now;
-    return inject_make_init(user, device, peer->init_id, peer->has_cookie ? peer->cookie : NULL,
-                            out);
+    const struct pqb_init init = {.init_id = peer->init_id,
+                                  .cookie = peer->cookie,
+                                  .cookie_len = peer->has_cookie ? PQB_COOKIE_LEN : 0,
+                                  .user = {user, strlen(user)},
+                                  .device = {device, strlen(device)},
+                                  .token = {"guess", 5}};
+
+    return sealed_init(&in->gateway, &in->peer_sealed, &init, out);
+}
+
+size_t inject_peer_stamp(struct inject *in, uint8_t *out, size_t len)
+{
+    const struct pqb_data header = {.cid = in->peer.cid, .pn = ++in->peer.pn};
+
+    return sealed_data(&in->peer_sealed, &header, out, len);
+}
+
+size_t inject_peer_ping(struct inject *in, uint64_t nonce, uint8_t *out)
+{
+    return inject_peer_stamp(in, out, inject_make_ping(in->peer.cid, in->peer.pn + 1, nonce, out));
 }
 
 static void on_peer_resp(struct inject *in, const struct pqb_resp *resp)
@@ -218,8 +236,8 @@ void inject_peer_on_answer(struct inject *in, const uint8_t *data, size_t len)
 
     if (pqb_datagram_peek(data, len, &type) != PQB_VERDICT_OK)
         return;
-    if (type == PQB_DATAGRAM_RESP &&
-        pqb_resp_decode(in->unpacker, data, len, &resp) == PQB_VERDICT_OK)
+    if (type == PQB_DATAGRAM_RESP && peer->cid == 0 &&
+        sealed_read_resp(&in->gateway, &in->peer_sealed, in->unpacker, data, len, &resp))
         on_peer_resp(in, &resp);
     if (type == PQB_DATAGRAM_RETRY && pqb_retry_decode(data, len, &retry) == PQB_VERDICT_OK &&
         retry.init_id == peer->init_id) {

@@ -43,19 +43,22 @@ static size_t make_spoof(struct inject *in, uint32_t kind, uint8_t *out, pqb_tst
         break;
     case INIT_VICTIM: // who is logged in already
         (void)snprintf(user, sizeof(user), "load%" PRIu64, random % INJECT_CLIENTS);
-        return inject_make_init(user, "sim", random, NULL, out);
+        return inject_make_init(in, kind, user, "sim", random, NULL, out);
     case INIT_REPEATED: // one login, asked for from everywhere
-        return inject_make_init("spoofed", "x", in->seed | 1, NULL, out);
+        return inject_make_init(in, kind, "spoofed", "x", in->seed | 1, NULL, out);
     case INIT_COOKIE:
-        return inject_make_init(user, "x", random, cookie, out);
+        return inject_make_init(in, kind, user, "x", random, cookie, out);
     case DATA_UNKNOWN:
         return inject_make_ping(random | 1, 1, random, out);
     }
-    len = inject_make_init(user, "x", random, NULL, out);
+    len = inject_make_init(in, kind, user, "x", random, NULL, out);
     if (kind == INIT_SHORT)
         return 1 + random % (len - 1);
-    if (kind == RESUME)
+    if (kind == RESUME) {
         out[0] = PQB_WIRE_VERSION << 4 | PQB_DATAGRAM_RESUME;
+        if (in->gateway.is_noise)
+            sealed_mac1(&in->gateway, out);
+    }
     return len;
 }
 

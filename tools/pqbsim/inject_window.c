@@ -284,7 +284,7 @@ static size_t make_window(struct inject *in, uint32_t kind, uint8_t *out, pqb_ts
 
         (void)snprintf(user, sizeof(user), "abuser%u", kind);
         a->kind = kind;
-        inject_flow_init(&a->flow, user, (pqb_rng_next(&in->rng) << 8) | 1);
+        inject_flow_init(in, &a->flow, user, (pqb_rng_next(&in->rng) << 8) | 1);
     }
     if (!inject_device_is_ready(d))
         return inject_device_log_in(d, out, now);
