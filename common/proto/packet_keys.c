@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #include "common/base/check.h"
+#include "common/proto/rekey.h"
 #include "common/wire/cursor.h"
 
 #define PN_AT 9
@@ -52,7 +53,7 @@ void pqb_packet_keys_advance(struct pqb_packet_keys *k, enum pqb_cipher cipher, 
 {
     const uint32_t sent = (uint32_t)next - k->send_first;
 
-    if (sent < PQB_REKEY_PACKETS && pqb_elapsed(k->send_since, now) < PQB_REKEY_NS)
+    if (!pqb_rekey_is_due(sent, pqb_elapsed(k->send_since, now)))
         return;
     // Not before the peer has the present one; and the last generation lasts.
     if (is_before(acked, k->send_first) || k->send_generation == UINT16_MAX)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "tests/sim/sim_adversary.h"
 #include "tests/sim/sim_gateway.h"
 #include "tests/sim/sim_history.h"
 
@@ -49,6 +50,24 @@ static bool note_session(void *ctx, const struct pqb_session_info *info)
     return true;
 }
 
+// It does not outlive its keys, nor what let it in as long as the wall clock goes as it should, and
+// it is where its client is.
+static bool check_sealed(void *ctx, const struct pqb_session_info *info)
+{
+    struct sim_gateway *g = ctx;
+    const struct sim_plan *plan = g->plan;
+    double max_s = plan->session_max_s;
+
+    if (plan->token_s > 0 && plan->clock_every_s <= 0)
+        max_s = PQB_MIN(max_s, plan->token_s);
+    if (g->has_faults && (double)info->age > max_s * 1e9 + 1e6)
+        sim_oracle_fail(g->oracle, "a session of %s is %.3f s old", info->device,
+                        (double)info->age / 1e9);
+    if (!g->adversary->has_relayed && pqb_addr_is_equal(&info->addr, &g->adversary->addr))
+        sim_oracle_fail(g->oracle, "the session of %s is with the adversary", info->device);
+    return true;
+}
+
 void sim_gateway_check_bounds(struct sim_gateway *g, size_t sessions_max)
 {
     struct pqb_store_stats store;
@@ -65,6 +84,8 @@ void sim_gateway_check_bounds(struct sim_gateway *g, size_t sessions_max)
         check_shard(g, &g->shards[i], sessions_max);
         if (g->oracle->has_lost)
             pqb_engine_each_session(g->shards[i].engine, note_session, g, g->now);
+        if (g->wire)
+            pqb_engine_each_session(g->shards[i].engine, check_sealed, g, g->now);
     }
 }
 

@@ -66,9 +66,9 @@ static int disk_load(void *ctx, struct pqb_client_saved *out, pqb_client_pending
                                      .attempts = disk->live.attempts};
     for (size_t i = 0; i < disk->live.queue_count && err == PQB_CLIENT_OK; i++) {
         const struct sim_pending *pending = &disk->live.queue[i];
-        char to[16];
+        char to[32];
 
-        snprintf(to, sizeof(to), "u%u", pending->to_user);
+        snprintf(to, sizeof(to), "u%u%s", pending->to_user, disk->oracle->name_tail);
         sim_oracle_body(pending->message, body, pending->len);
         if (!each(arg, &(struct pqb_client_pending){
                            .seq = pending->seq, .to = to, .body = body, .len = pending->len}))
@@ -245,6 +245,8 @@ struct sim_disk *sim_disk_copy(struct sim_disk *disk)
     copy->ids_count = disk->ids_count;
     copy->ids_max = disk->ids_count + 1;
     copy->now = disk->now;
+    memcpy(copy->ticket, disk->ticket, disk->ticket_len);
+    copy->ticket_len = disk->ticket_len;
     for (size_t i = 0; i < disk->takes_count && !disk->is_atomic; i++) {
         if (disk->takes[i].body)
             sim_oracle_may_take_again(disk->oracle, copy->app, disk->takes[i].body,

@@ -52,6 +52,8 @@ struct sim_disk {
     bool is_dead;          // the process is gone: nothing reaches the disk any more
     uint32_t next_message; // put: which message is being queued
     uint32_t next_to_user;
+    uint8_t ticket[PQB_CLIENT_TICKET_LEN];
+    size_t ticket_len; // 0: none
     pqb_tstamp now;
     struct pqb_client_store store;
 };

@@ -10,6 +10,7 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "storage/failpoints.h"
+#include "tests/sim/sim_adversary.h"
 #include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_history.h"
 #include "tests/sim/sim_trace.h"
@@ -91,8 +92,11 @@ static bool env_post(void *ctx, uint32_t shard, const void *mail, size_t len)
 
 static bool env_may_login(void *ctx, const struct pqb_credentials *c, struct pqb_grant *out)
 {
-    (void)ctx;
-    (void)c;
+    struct sim_shard *shard = ctx;
+    struct sim_gateway *g = shard->gateway;
+
+    if (g->plan->encrypted > 0)
+        return sim_keys_may_login(&g->keys, c, wall_at(g, g->now), out);
     *out = (struct pqb_grant){.expires_ms = UINT64_MAX};
     return true;
 }
@@ -100,11 +104,11 @@ static bool env_may_login(void *ctx, const struct pqb_credentials *c, struct pqb
 static bool env_may_stay(void *ctx, const struct pqb_text *user, const struct pqb_text *device,
                          const struct pqb_grant *grant)
 {
-    (void)ctx;
+    struct sim_shard *shard = ctx;
+    struct sim_gateway *g = shard->gateway;
+
     (void)user;
-    (void)device;
-    (void)grant;
-    return true;
+    return g->plan->encrypted <= 0 || sim_keys_may_stay(&g->keys, device, grant, g->now);
 }
 
 static void env_log(void *ctx, int level, const char *line)
@@ -232,6 +236,8 @@ void sim_gateway_init(struct sim_gateway *g, const struct sim_plan *plan, struct
     }
     (void)sim_events_next(events, SIM_KIND_GATEWAY_START, 0, g->rng);
     pqb_rng_fill(g->rng, g->secret, sizeof(g->secret));
+    if (plan->encrypted > 0)
+        sim_keys_init(&g->keys, plan, oracle, events);
     make_directory(g);
 }
 
@@ -274,6 +280,11 @@ static void engine_config(struct sim_gateway *g, uint32_t shard, struct pqb_engi
     config->push_max = (uint32_t)plan->push_max;
     config->rate = (uint32_t)plan->rate;
     config->rate_burst = (uint32_t)plan->rate * 4;
+    if (plan->encrypted > 0) {
+        config->keys = sim_keys_get(&g->keys);
+        if (g->has_faults)
+            config->session_max_ns = (pqb_duration)(plan->session_max_s * 1e9);
+    }
 }
 
 static void start_shard(struct sim_gateway *g, uint32_t i)
@@ -375,7 +386,7 @@ static void drop_engines(struct sim_gateway *g)
         forget_inputs(shard);
         pqb_engine_destroy(shard->engine);
         shard->engine = NULL;
-        shard->must_drain = false;
+        shard->must_drain = shard->must_recheck = false;
         for (size_t c = 0; c < PQB_COUNTER_COUNT; c++)
             g->totals[c] += shard->counters[c];
         memset(shard->counters, 0, sizeof(shard->counters));
@@ -463,6 +474,25 @@ void sim_gateway_step_clock(struct sim_gateway *g, int64_t ms)
     g->wall_shift_ms += ms;
 }
 
+void sim_gateway_rekey(struct sim_gateway *g, pqb_tstamp now)
+{
+    g->now = now;
+    for (uint32_t i = 0; i < g->shards_count && g->store; i++) {
+        struct pqb_engine_config config;
+
+        engine_config(g, i, &config);
+        pqb_engine_reconfigure(g->shards[i].engine, &config);
+    }
+}
+
+void sim_gateway_recheck(struct sim_gateway *g, pqb_tstamp now)
+{
+    for (uint32_t i = 0; i < g->shards_count; i++)
+        g->shards[i].must_recheck = g->store != NULL;
+    if (g->store)
+        sim_gateway_wake(g, now);
+}
+
 void sim_gateway_slow_disk(struct sim_gateway *g, pqb_tstamp until)
 {
     g->disk_slow_until = PQB_MAX(g->disk_slow_until, until);
@@ -480,6 +510,9 @@ void sim_gateway_heal(struct sim_gateway *g, pqb_tstamp now)
     g->die_at = PQB_NEVER;
     g->fail_countdown = 0;
     g->is_crash_at_failure = false;
+    g->keys.is_settling = true;
+    if (g->plan->encrypted > 0)
+        sim_gateway_rekey(g, now); // sessions last longer now
     if (!g->store)
         g->start_at = PQB_MIN(g->start_at, now);
 }
@@ -541,6 +574,24 @@ static void transmit(struct sim_gateway *g, struct sim_shard *shard)
     }
 }
 
+// One datagram. In an encrypted run what the engine made of it is judged.
+static void handle(struct sim_gateway *g, struct sim_shard *shard, const struct sim_packet *packet)
+{
+    uint64_t before[PQB_COUNTER_COUNT];
+
+    if (g->wire)
+        memcpy(before, shard->counters, sizeof(before));
+    g->keys.has_said_no = false;
+    pqb_engine_on_datagram(shard->engine, &packet->addr, packet->data, packet->len, g->now);
+    if (!g->wire)
+        return;
+    if (sim_wire_on_gateway(g->wire, packet, before, shard->counters))
+        sim_adversary_on_taken(g->adversary, packet);
+    if (g->keys.has_said_no &&
+        shard->counters[PQB_COUNTER_LOGIN_RESUMED] != before[PQB_COUNTER_LOGIN_RESUMED])
+        sim_oracle_fail(g->oracle, "a ticket lets in who may not stay");
+}
+
 static void turn_shard(struct sim_gateway *g, struct sim_shard *shard)
 {
     const size_t mails = shard->mail_count;
@@ -553,12 +604,11 @@ static void turn_shard(struct sim_gateway *g, struct sim_shard *shard)
     }
     if (shard->must_drain)
         pqb_engine_drain(shard->engine, g->now);
-    shard->must_drain = false;
-    for (size_t i = 0; i < shard->rx_count; i++) {
-        const struct sim_packet *packet = shard->rx[i];
-
-        pqb_engine_on_datagram(shard->engine, &packet->addr, packet->data, packet->len, g->now);
-    }
+    if (shard->must_recheck)
+        pqb_engine_recheck(shard->engine, g->now);
+    shard->must_drain = shard->must_recheck = false;
+    for (size_t i = 0; i < shard->rx_count; i++)
+        handle(g, shard, shard->rx[i]);
     for (size_t i = 0; i < mails; i++)
         pqb_engine_on_mail(shard->engine, shard->mailbox[i].data, shard->mailbox[i].len, g->now);
     memmove(shard->mailbox, &shard->mailbox[mails],

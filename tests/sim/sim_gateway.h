@@ -13,9 +13,11 @@
 #include "storage/store.h"
 #include "tests/sim/sim_events.h"
 #include "tests/sim/sim_journal.h"
+#include "tests/sim/sim_keys.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/sim/sim_plan.h"
+#include "tests/sim/sim_wire.h"
 
 #define SIM_SHARDS_MAX 2
 #define SIM_RX_MAX     512
@@ -34,7 +36,7 @@ struct sim_shard {
     struct sim_mail *mailbox;
     size_t mail_count, mail_max;
     pqb_tstamp wake_at; // the store, mail or a datagram wants a turn
-    bool must_drain;
+    bool must_drain, must_recheck;
     uint64_t turns;
 };
 
@@ -46,12 +48,17 @@ struct sim_backup {
     pqb_tstamp taken_at;
 };
 
+struct sim_adversary;
+
 struct sim_gateway {
     const struct sim_plan *plan;
     struct sim_net *net;
     struct sim_oracle *oracle;
     struct sim_events *events;
-    struct pqb_rng *rng; // of the start or the step in progress
+    struct pqb_rng *rng;   // of the start or the step in progress
+    struct sim_keys keys;  // of an encrypted run, and so are
+    struct sim_wire *wire; // these; NULL otherwise
+    struct sim_adversary *adversary;
     char path[128];
     uint8_t secret[PQB_STORE_SECRET_LEN];
     struct pqb_store *store; // NULL: down
@@ -100,6 +107,9 @@ void sim_gateway_slow_disk(struct sim_gateway *g, pqb_tstamp until);
 void sim_gateway_back_up(struct sim_gateway *g, bool is_marked, pqb_tstamp now);
 // Dies and finds the copy in the store's place.
 void sim_gateway_restore(struct sim_gateway *g, pqb_duration down, pqb_tstamp now);
+// Its keys have changed: from now on these.
+void sim_gateway_rekey(struct sim_gateway *g, pqb_tstamp now);
+void sim_gateway_recheck(struct sim_gateway *g, pqb_tstamp now); // who may stay?
 void sim_gateway_fill_disk(struct sim_gateway *g, pqb_tstamp until);
 void sim_gateway_heal(struct sim_gateway *g, pqb_tstamp now);
 

@@ -229,6 +229,24 @@ static void corrupt(struct sim_net *net, struct sim_packet *packet)
     }
 }
 
+// RESP's two reserved bytes are not looked at.
+static bool is_ignored(const struct sim_packet *packet, size_t at)
+{
+    return (packet->data[0] & 0x0f) == PQB_DATAGRAM_RESP && (at == 2 || at == 3);
+}
+
+// Breaks a datagram of an encrypted run at any place.
+static void corrupt_any(struct sim_net *net, struct sim_packet *packet)
+{
+    const size_t at = pqb_rng_below(&net->rng, packet->len);
+
+    net->stats.corrupted++;
+    if (is_ignored(packet, at))
+        return;
+    packet->data[at] ^= (uint8_t)(1 + pqb_rng_below(&net->rng, 255));
+    packet->origin = SIM_ALTERED;
+}
+
 static void enqueue(struct fate *f, const struct sim_packet *packet, pqb_duration extra)
 {
     struct sim_net *net = f->net;
@@ -249,13 +267,24 @@ static void enqueue(struct fate *f, const struct sim_packet *packet, pqb_duratio
     if (config->quantum_ns)
         copy->at = (copy->at / config->quantum_ns + 1) * config->quantum_ns;
     copy->order = net->order++;
-    if (copy->len > 0 && chance(f, SIM_KIND_CORRUPT, config->corrupt))
-        corrupt(net, copy);
+    if (copy->len > 0 && chance(f, SIM_KIND_CORRUPT, config->corrupt)) {
+        if (config->is_sealed)
+            corrupt_any(net, copy);
+        else
+            corrupt(net, copy);
+    }
     if (copy->len > 0 && chance(f, SIM_KIND_TRUNCATE, config->truncate)) {
         copy->len = pqb_rng_below(&net->rng, copy->len);
+        copy->origin = config->is_sealed ? SIM_ALTERED : copy->origin;
         net->stats.truncated++;
     }
     heap_push(net, copy);
+}
+
+static void watch(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now)
+{
+    if (net->watch)
+        net->watch(net->watch_ctx, packet, now);
 }
 
 static void transmit(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now)
@@ -288,6 +317,7 @@ static void fill(struct sim_packet *packet, uint32_t endpoint, bool is_up,
     PQB_ASSERT(len <= sizeof(packet->data));
     packet->endpoint = endpoint;
     packet->is_up = is_up;
+    packet->origin = SIM_GENUINE;
     packet->addr = *addr;
     packet->len = len;
     memcpy(packet->data, data, len);
@@ -299,6 +329,7 @@ void sim_net_send_up(struct sim_net *net, uint32_t endpoint, const void *data, s
     struct sim_packet packet;
 
     fill(&packet, endpoint, true, sim_net_addr(net, endpoint), data, len);
+    watch(net, &packet, now);
     transmit(net, &packet, now);
 }
 
@@ -308,12 +339,13 @@ void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const voi
     const uint32_t endpoint = endpoint_of(net, to);
     struct sim_packet packet;
 
+    fill(&packet, endpoint, false, to, data, len);
+    watch(net, &packet, now);
     if (endpoint == SIM_ENDPOINT_NONE) {
         net->stats.sent++;
         net->stats.stale++;
         return;
     }
-    fill(&packet, endpoint, false, to, data, len);
     transmit(net, &packet, now);
 }
 
@@ -325,6 +357,13 @@ void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const v
 
     fill(&packet, SIM_ENDPOINT_NONE, true, from, data, len);
     enqueue(&f, &packet, 0);
+}
+
+void sim_net_inject(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now)
+{
+    struct fate f = draw_fate(net, SIM_ENDPOINT_NONE, packet->is_up, now);
+
+    enqueue(&f, packet, 0);
 }
 
 pqb_tstamp sim_net_next_arrival(const struct sim_net *net)

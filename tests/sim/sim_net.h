@@ -1,9 +1,10 @@
 // The virtual network between clients and one gateway: a heap of datagrams in flight, and every
 // fault that a datagram can meet. No time of its own: the world asks when the next one arrives.
 //
-// Corruption is what a checksum lets through to the parsers: a flipped header byte, a frame whose
-// length or msgpack cannot be right. Sessions here are not encrypted, so a flipped bit inside a
-// body or a cursor would be a lie that nothing could notice; UDP's checksum turns it into loss.
+// Corruption is what a checksum lets through to the parsers. Of a plaintext session that is a
+// flipped header byte, a frame whose length or msgpack cannot be right: a flipped bit inside a body
+// or a cursor would be a lie that nothing could notice; UDP's checksum turns it into loss. In an
+// encrypted run any byte may be another, and the receiver must notice.
 #pragma once
 
 #include <stdbool.h>
@@ -31,14 +32,22 @@ struct sim_net_config { // shares are in [0, 1)
     double corrupt, truncate;
     double ghost; // share of which a copy arrives much later
     pqb_duration ghost_ns;
+    bool is_sealed;          // any byte may be corrupted
     pqb_duration quantum_ns; // arrivals are rounded up to this, so that turns see several; 0: no
+};
+
+enum sim_origin {
+    SIM_GENUINE,  // as it was sent, and what is only late, twice or from another address
+    SIM_REPLAYED, // the receiver has taken it before
+    SIM_ALTERED,  // it is not what was sent: it must have no effect
 };
 
 struct sim_packet {
     pqb_tstamp at;
     uint64_t order; // of sending; breaks ties
     uint32_t endpoint;
-    bool is_up;           // towards the gateway
+    bool is_up; // towards the gateway
+    enum sim_origin origin;
     struct pqb_addr addr; // the client's end, as it was when sent
     size_t len;
     uint8_t data[PQB_DATAGRAM_MAX];
@@ -62,6 +71,9 @@ struct sim_net_stats {
 
 struct sim_events;
 
+// Sees every datagram that an end sends, before any fault.
+typedef void (*sim_net_watch_fn)(void *ctx, const struct sim_packet *packet, pqb_tstamp now);
+
 struct sim_net {
     struct sim_events *events;
     struct pqb_rng rng; // of the datagram being sent
@@ -74,6 +86,8 @@ struct sim_net {
     uint64_t order;
     bool is_overrun; // SIM_IN_FLIGHT_MAX was reached
     struct sim_net_stats stats;
+    sim_net_watch_fn watch; // NULL: nobody
+    void *watch_ctx;
 };
 
 void sim_net_init(struct sim_net *net, const struct sim_net_config *config,
@@ -103,6 +117,9 @@ void sim_net_send_down(struct sim_net *net, const struct pqb_addr *to, const voi
 // A datagram from an address that is nobody's (spoofed or stray).
 void sim_net_inject_up(struct sim_net *net, const struct pqb_addr *from, const void *data,
                        size_t len, pqb_tstamp now);
+
+// The same, to the gateway or (its `endpoint`) to a client. `packet` has all but time and order.
+void sim_net_inject(struct sim_net *net, const struct sim_packet *packet, pqb_tstamp now);
 
 pqb_tstamp sim_net_next_arrival(const struct sim_net *net);
 

@@ -12,7 +12,7 @@
 
 void sim_oracle_init(struct sim_oracle *o)
 {
-    *o = (struct sim_oracle){0};
+    *o = (struct sim_oracle){.name_tail = ""};
 }
 
 static void free_app(struct sim_app *app)
@@ -193,6 +193,11 @@ static uint32_t get_u32(const uint8_t *in)
 }
 
 // Number, its complement, length, then bytes that depend on number and place.
+uint64_t sim_oracle_body_next(uint64_t word)
+{
+    return (word ^ word >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
 void sim_oracle_body(uint32_t message, uint8_t *out, size_t len)
 {
     uint64_t mixed = message * UINT64_C(0x9e3779b97f4a7c15) + 1;
@@ -202,7 +207,7 @@ void sim_oracle_body(uint32_t message, uint8_t *out, size_t len)
     put_u32(out + 4, ~message);
     put_u32(out + 8, (uint32_t)len);
     for (size_t i = 12; i < len; i += sizeof(mixed)) {
-        mixed = (mixed ^ mixed >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+        mixed = sim_oracle_body_next(mixed);
         memcpy(&out[i], &mixed, PQB_MIN(sizeof(mixed), len - i));
     }
 }

@@ -98,7 +98,8 @@ struct sim_oracle {
     struct sim_app *apps;
     uint64_t taken_count, accepted_count, delivered_count, refused_count, abandoned_count;
     uint64_t uncertain_count, again_count, ephemeral_taken, dead_letter_count;
-    char failure[400]; // empty: no promise broken
+    const char *name_tail; // of users' and devices' names
+    char failure[400];     // empty: no promise broken
 
     // sim_history.h
     bool is_watching; // the journal is read
@@ -143,6 +144,8 @@ uint32_t sim_oracle_send(struct sim_oracle *o, struct sim_app *app, uint32_t to_
 // The client did not take it after all (its queue was full): it was never sent.
 void sim_oracle_withdraw(struct sim_oracle *o, struct sim_app *app, uint32_t message);
 void sim_oracle_body(uint32_t message, uint8_t *out, size_t len);
+// The word that follows `word` in a body.
+uint64_t sim_oracle_body_next(uint64_t word);
 // Which message it is; SIM_MESSAGE_NONE: none that anybody sent.
 uint32_t sim_oracle_message(const struct sim_oracle *o, const uint8_t *body, size_t len);
 

@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_history.h"
+#include "tests/sim/sim_keys.h"
 #include "tests/sim/sim_trace.h"
 
 #define PULL_DELAY_NS (500 * PQB_NS_PER_MS)
@@ -273,6 +274,18 @@ static void on_backlog(void *ctx, uint64_t count)
         p->pull_at = p->now + up_to(p, PULL_DELAY_NS);
 }
 
+static void on_ticket(void *ctx, const void *ticket, size_t len)
+{
+    struct sim_peer *p = ctx;
+
+    if (p->is_dying)
+        return;
+    PQB_ASSERT(len <= sizeof(p->disk->ticket));
+    if (len > 0)
+        memcpy(p->disk->ticket, ticket, len);
+    p->disk->ticket_len = len;
+}
+
 // ------------------------------------------------------------------------------------- life cycle
 
 static bool draw_is_atomic(struct sim_peer *p)
@@ -302,6 +315,8 @@ void sim_peer_init(struct sim_peer *p, const struct sim_plan *plan, struct sim_n
     p->may_send_offline = chance(p, plan->send_while_offline);
     p->slowness = chance(p, 0.2) ? 0.3 : 0;
     p->is_slow = chance(p, plan->slow_share);
+    if (plan->encrypted > 0)
+        p->without_aes = chance(p, plan->without_aes);
     sim_fault_fired(SIM_FAULT_memory, p->has_memory_only);
     p->disk = sim_disk_create(oracle, device, draw_is_atomic(p));
     p->disk->app->may_be_uncertain = p->has_memory_only;
@@ -319,7 +334,8 @@ void sim_peer_fini(struct sim_peer *p)
 void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
 {
     struct pqb_client_config config;
-    char user[16], device[16];
+    uint8_t device_key[PQB_CLIENT_KEY_LEN];
+    char user[32], device[32], token[48];
     int err;
 
     p->is_known = false;
@@ -327,8 +343,19 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
     (void)next(p, SIM_KIND_PEER_START);
     p->disk->app->process_at = now;
     pqb_client_config_default(&config);
-    snprintf(user, sizeof(user), "u%u", p->user);
-    snprintf(device, sizeof(device), "d%u", p->device);
+    snprintf(user, sizeof(user), "u%u%s", p->user, p->oracle->name_tail);
+    snprintf(device, sizeof(device), "d%u%s", p->device, p->oracle->name_tail);
+    if (p->server_key) {
+        memcpy(p->pinned, p->server_key, sizeof(p->pinned));
+        sim_keys_device(p->plan, p->device, device_key);
+        sim_keys_token(p->device, token, sizeof(token));
+        config.server_key = p->pinned;
+        config.device_key = device_key;
+        config.token = token;
+        config.ticket = p->disk->ticket;
+        config.ticket_len = p->disk->ticket_len;
+        config.without_aes = p->without_aes;
+    }
     config.user = user;
     config.device = device;
     config.store = &p->disk->store;
@@ -344,6 +371,7 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now)
                                                      .on_gap = on_gap,
                                                      .on_forgotten = on_forgotten,
                                                      .on_backlog = on_backlog,
+                                                     .on_ticket = on_ticket,
                                                      .on_dead_letter = on_dead_letter};
     pqb_rng_fill(&p->rng, config.seed, PQB_SIPHASH_KEY_LEN);
     memcpy(config.seed + PQB_SIPHASH_KEY_LEN, config.seed, PQB_SIPHASH_KEY_LEN); // of secrets
@@ -372,6 +400,10 @@ void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now)
     p->deaths++;
     p->disk->now = now;
     sim_disk_crash(p->disk, is_power_cut);
+    if (p->server_key && p->disk->ticket_len > 0 && chance(p, p->plan->ticket_lost)) {
+        sim_fault_fired(SIM_FAULT_ticket_lost, 1);
+        p->disk->ticket_len = 0;
+    }
     if (p->has_memory_only) {
         sim_disk_destroy(p->disk);
         p->disk = sim_disk_create(p->oracle, p->device, draw_is_atomic(p));
@@ -404,11 +436,11 @@ static void queue(struct sim_peer *p, uint32_t number, uint32_t to_user, const u
                   uint32_t message, uint32_t len)
 {
     const bool is_ephemeral = p->oracle->messages[message].is_ephemeral;
-    char to[16];
+    char to[32];
     uint64_t id = 0;
     int err;
 
-    snprintf(to, sizeof(to), "u%u", to_user);
+    snprintf(to, sizeof(to), "u%u%s", to_user, p->oracle->name_tail);
     p->disk->next_message = message;
     p->disk->next_to_user = to_user;
     err =
@@ -483,15 +515,20 @@ static void after_call(struct sim_peer *p)
         sim_peer_kill(p, p->is_power_cut, p->now);
 }
 
-void sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now)
+uint64_t sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now)
 {
+    struct pqb_client_stats before, after;
+
     p->is_known = false;
     if (!p->client)
-        return;
+        return 1;
     p->now = p->disk->now = now;
     p->is_touched = true;
+    pqb_client_get_stats(p->client, &before);
     pqb_client_on_datagram(p->client, data, len, now);
+    pqb_client_get_stats(p->client, &after);
     after_call(p);
+    return after.dropped - before.dropped;
 }
 
 static void pull(struct sim_peer *p)

@@ -24,10 +24,14 @@ struct sim_peer {
     struct pqb_rng rng; // of what it is doing now
     struct pqb_client_scratch *scratch;
 
+    const uint8_t *server_key;          // what the gateway's operator gives out; NULL: plaintext
+    uint8_t pinned[PQB_CLIENT_KEY_LEN]; // what this client was started with
+
     uint32_t endpoint, user, device;
     bool is_absent;       // it takes no part in the run
     bool has_memory_only; // its state dies with it
     bool has_auto_pull;
+    bool without_aes;
     bool may_send_offline;
     bool is_settling;                  // no more moods: it stays online and takes everything
     double slowness;                   // share of messages that the application takes only later
@@ -63,7 +67,8 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now);
 // The process ends. What it had not synced is lost when `is_power_cut`.
 void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now);
 
-void sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now);
+// How many datagrams and frames the client has dropped of it.
+uint64_t sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now);
 void sim_peer_turn(struct sim_peer *p, pqb_tstamp now); // timers, workload, transmission
 pqb_tstamp sim_peer_next_deadline(struct sim_peer *p);
 

@@ -76,6 +76,8 @@ void sim_plan_calm(struct sim_plan *plan, uint64_t seed)
         .clone_s = 20,
         .page_max = 100,
         .poison_limit = 5,
+        .aes = 1,
+        .session_max_s = 86400,
     };
 }
 
@@ -211,6 +213,22 @@ static void draw_more(struct sim_plan *plan, struct pqb_rng *rng)
     plan->stall_s = PICK(rng, 2, 20, 60);
 }
 
+// Drawn for every seed, so that encrypted=1 on the command line is enough.
+static void draw_security(struct sim_plan *plan, struct pqb_rng *rng)
+{
+    plan->encrypted = PICK(rng, 0, 0, 1);
+    plan->aes = PICK(rng, 0, 1, 1);
+    plan->without_aes = PICK(rng, 0, 0, 0.5);
+    plan->session_max_s = PICK(rng, 86400, 86400, 5, 30);
+    plan->rekey_packets = PICK(rng, 0, 5, 30, 300);
+    plan->rekey_s = PICK(rng, 0, 0, 2, 20);
+    plan->token_s = PICK(rng, 0, 0, 10, 60);
+    plan->unwelcome = PICK(rng, 0, 0, 0.1, 0.5);
+    plan->ticket_lost = PICK(rng, 0, 0.5, 1);
+    plan->keys_every_s = swarm_every(rng, 3, 60);
+    plan->attack_every_s = swarm_every(rng, 0.1, 5);
+}
+
 void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
 {
     struct pqb_rng rng;
@@ -224,6 +242,8 @@ void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
     draw_peers(plan, &rng);
     pqb_rng_init_seed(&rng, seed ^ UINT64_C(0x6d6f7265));
     draw_more(plan, &rng);
+    pqb_rng_init_seed(&rng, seed ^ UINT64_C(0x6e6f697365));
+    draw_security(plan, &rng);
     if (plan->page_max < 10)
         plan->settle_s = 6000; // each page is a round trip or more
 }

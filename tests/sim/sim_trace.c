@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/proto/packet_keys.h"
 #include "common/wire/datagram.h"
 #include "common/wire/frame.h"
 
@@ -16,6 +17,7 @@ static struct {
     char lines[LINES][LINE_LEN];
     size_t count;
     uint64_t digest;
+    bool is_sealed;
 } trace;
 
 void sim_trace_begin(enum sim_trace_mode mode)
@@ -28,6 +30,11 @@ void sim_trace_begin(enum sim_trace_mode mode)
 bool sim_trace_is_on(void)
 {
     return trace.mode != SIM_TRACE_OFF;
+}
+
+void sim_trace_seal(bool is_sealed)
+{
+    trace.is_sealed = is_sealed;
 }
 
 void sim_trace(pqb_tstamp now, const char *format, ...)
@@ -126,6 +133,11 @@ static void describe_data(char *text, size_t size, const void *data, size_t len)
 
     if (pqb_data_decode(data, len, &d) != PQB_VERDICT_OK)
         return;
+    if (trace.is_sealed) {
+        append(text, size, "%04x pn %u:%" PRIu64 " (%zu bytes)", (unsigned)(d.cid & 0xffff),
+               (unsigned)(d.pn >> PQB_PN_COUNTER_BITS), d.pn & PQB_PN_COUNTER_MASK, len);
+        return;
+    }
     append(text, size, "%04x pn %" PRIu64, (unsigned)(d.cid & 0xffff), d.pn);
     at = d.frames;
     while (pqb_frame_next(&at, d.frames + d.frames_len, &code, &content, &verdict))

@@ -18,6 +18,8 @@ enum sim_trace_mode {
 
 void sim_trace_begin(enum sim_trace_mode mode);
 bool sim_trace_is_on(void);
+// What datagrams say cannot be read.
+void sim_trace_seal(bool is_sealed);
 void sim_trace(pqb_tstamp now, const char *format, ...) PQB_PRINTF(2, 3);
 void sim_trace_print_tail(FILE *out, size_t lines);
 

@@ -5,12 +5,15 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "tests/sim/sim_adversary.h"
 #include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_gateway.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/sim/sim_peer.h"
+#include "tests/sim/sim_rekey.h"
 #include "tests/sim/sim_trace.h"
+#include "tests/sim/sim_wire.h"
 
 #define TIME_ZERO       PQB_NS_PER_SEC
 #define STANDSTILL_MAX  20000        // turns at one moment
@@ -26,6 +29,8 @@ struct sim_world {
     struct sim_net net;
     struct sim_oracle oracle;
     struct sim_gateway gateway;
+    struct sim_wire wire;
+    struct sim_adversary adversary;
     struct sim_peer peers[SIM_ENDPOINTS_MAX];
     bool is_clone[SIM_ENDPOINTS_MAX], is_gone[SIM_ENDPOINTS_MAX];
     pqb_tstamp leaves_at[SIM_ENDPOINTS_MAX]; // clones
@@ -222,6 +227,7 @@ static void fire_clone(struct sim_world *w)
         return;
     w->peers_count++;
     sim_peer_init(p, w->plan, &w->net, &w->oracle, &w->events, of->user, of->device);
+    p->server_key = of->server_key;
     of->disk->app->may_be_uncertain = true;
     sim_disk_destroy(p->disk);
     p->has_memory_only = chance(w, 0.3);
@@ -238,6 +244,57 @@ static void fire_clone(struct sim_world *w)
     sim_peer_start(p, w->now);
 }
 
+static void fire_attack(struct sim_world *w)
+{
+    sim_adversary_act(&w->adversary, &w->rng, w->now);
+}
+
+// Whoever still has the key that is about to go is given the present one, which takes a start.
+static void renew_server_key(struct sim_world *w)
+{
+    struct sim_keys *keys = &w->gateway.keys;
+
+    for (size_t i = 0; i < w->peers_count; i++) {
+        struct sim_peer *p = &w->peers[i];
+
+        if (!w->is_gone[i] && p->client && memcmp(p->pinned, keys->public, sizeof(p->pinned)) != 0)
+            sim_peer_kill(p, false, w->now);
+    }
+    sim_fault_fired(SIM_FAULT_server_key, 1);
+    sim_trace(w->now, "the gateway gets a new key");
+    sim_keys_add_server(keys, &w->rng);
+    sim_adversary_learn_key(&w->adversary, keys->public);
+}
+
+static void renew_ticket_key(struct sim_world *w)
+{
+    const bool loses_others = chance(w, 0.5);
+
+    sim_fault_fired(loses_others ? SIM_FAULT_ticket_keys_lost : SIM_FAULT_ticket_key, 1);
+    sim_trace(w->now, "the gateway gets a new key for tickets%s",
+              loses_others ? " and loses the others" : "");
+    sim_keys_add_ticket(&w->gateway.keys, &w->rng, loses_others);
+}
+
+// At a reload, or found after a death.
+static void fire_keys(struct sim_world *w)
+{
+    const double dice = pqb_rng_unit(&w->rng);
+
+    if (dice < 0.3) {
+        sim_fault_fired(SIM_FAULT_recheck, 1);
+        sim_gateway_recheck(&w->gateway, w->now);
+        return;
+    }
+    if (chance(w, 0.3))
+        sim_gateway_crash(&w->gateway, up_to_s(w, w->plan->down_ms / 1000), w->now);
+    if (dice < 0.5)
+        renew_server_key(w);
+    else
+        renew_ticket_key(w);
+    sim_gateway_rekey(&w->gateway, w->now);
+}
+
 struct fault {
     enum sim_kind kind;
     void (*fire)(struct sim_world *w);
@@ -247,7 +304,7 @@ struct fault {
     struct pqb_rng rng;
 };
 
-#define FAULTS_MAX 16
+#define FAULTS_MAX 18
 
 // When the next one comes is the first thing that is drawn for it.
 static void plan_next(struct sim_world *w, struct fault *f)
@@ -261,6 +318,7 @@ static void plan_next(struct sim_world *w, struct fault *f)
 
 static void plan_faults(struct sim_world *w, struct fault faults[FAULTS_MAX])
 {
+    const bool is_encrypted = w->plan->encrypted > 0;
     const struct fault all[FAULTS_MAX] = {
         {.kind = SIM_KIND_CUT, .fire = fire_partition, .every_s = w->plan->partition_every_s},
         {.kind = SIM_KIND_REBIND, .fire = fire_rebind, .every_s = w->plan->rebind_every_s},
@@ -280,6 +338,12 @@ static void plan_faults(struct sim_world *w, struct fault faults[FAULTS_MAX])
         {.kind = SIM_KIND_CLOCK, .fire = fire_clock, .every_s = w->plan->clock_every_s},
         {.kind = SIM_KIND_CLOG, .fire = fire_clog, .every_s = w->plan->clog_every_s},
         {.kind = SIM_KIND_STALL, .fire = fire_stall, .every_s = w->plan->stall_every_s},
+        {.kind = SIM_KIND_ATTACK,
+         .fire = fire_attack,
+         .every_s = is_encrypted ? w->plan->attack_every_s : 0},
+        {.kind = SIM_KIND_KEYS,
+         .fire = fire_keys,
+         .every_s = is_encrypted ? w->plan->keys_every_s : 0},
     };
 
     memcpy(faults, all, sizeof(all));
@@ -316,6 +380,15 @@ static void drop_clone(struct sim_world *w, size_t i)
     sim_peer_fini(&w->peers[i]);
 }
 
+static void deliver_down(struct sim_world *w, const struct sim_packet *packet)
+{
+    struct sim_peer *p = &w->peers[packet->endpoint];
+    const uint64_t dropped = sim_peer_on_datagram(p, packet->data, packet->len, w->now);
+
+    if (w->plan->encrypted > 0 && sim_wire_on_client(&w->wire, packet, dropped))
+        sim_adversary_on_taken(&w->adversary, packet);
+}
+
 static void deliver(struct sim_world *w)
 {
     struct sim_packet packet;
@@ -324,7 +397,7 @@ static void deliver(struct sim_world *w)
         if (packet.is_up)
             sim_gateway_on_packet(&w->gateway, &packet, w->now);
         else if (!w->is_gone[packet.endpoint])
-            sim_peer_on_datagram(&w->peers[packet.endpoint], packet.data, packet.len, w->now);
+            deliver_down(w, &packet);
     }
 }
 
@@ -407,11 +480,36 @@ static void add_device(struct sim_world *w, uint32_t user)
     uint32_t number;
 
     sim_peer_init(p, w->plan, &w->net, &w->oracle, &w->events, user, device);
+    p->server_key = w->plan->encrypted > 0 ? w->gateway.keys.public : NULL;
     number = sim_events_next(&w->events, SIM_KIND_DEVICE, p->endpoint, &w->rng);
     p->is_absent = !sim_events_may(&w->events, SIM_KIND_DEVICE, p->endpoint, number, w->now);
     w->oracle.devices[device].is_absent = p->is_absent;
     if (!p->is_absent)
         p->start_at = w->now + (chance(w, 0.7) ? 1 : up_to_s(w, w->plan->late_s));
+}
+
+static void on_sent(void *ctx, const struct sim_packet *packet, pqb_tstamp now)
+{
+    struct sim_world *w = ctx;
+
+    sim_wire_on_sent(&w->wire, packet);
+    sim_adversary_on_sent(&w->adversary, packet, now);
+}
+
+static void encrypt(struct sim_world *w)
+{
+    const struct sim_plan *plan = w->plan;
+
+    w->oracle.name_tail = SIM_NAME_TAIL;
+    sim_wire_init(&w->wire, &w->oracle);
+    sim_adversary_init(&w->adversary, &w->net);
+    sim_adversary_learn_key(&w->adversary, w->gateway.keys.public);
+    sim_rekey_set((uint32_t)plan->rekey_packets, seconds(plan->rekey_s));
+    w->gateway.wire = &w->wire;
+    w->gateway.adversary = &w->adversary;
+    w->net.config.is_sealed = true;
+    w->net.watch = on_sent;
+    w->net.watch_ctx = w;
 }
 
 static void build(struct sim_world *w, const struct sim_plan *plan,
@@ -442,6 +540,9 @@ static void build(struct sim_world *w, const struct sim_plan *plan,
     w->oracle.late_ns = seconds(LATE_S + plan->ghost_s + plan->reorder_ms / 1000 + plan->clog_s);
     sim_net_init(&w->net, &net, &w->events);
     sim_gateway_init(&w->gateway, plan, &w->net, &w->oracle, &w->events, &w->gateway_rng);
+    if (plan->encrypted > 0)
+        encrypt(w);
+    sim_trace_seal(plan->encrypted > 0);
     sim_gateway_start(&w->gateway, w->now);
     for (uint32_t i = 0; i < (uint32_t)plan->users; i++)
         (void)sim_oracle_add_user(&w->oracle);
@@ -454,6 +555,7 @@ static void end_faults(struct sim_world *w)
 {
     sim_trace(w->now, "the faults end");
     sim_net_heal(&w->net);
+    w->adversary.traps = 0;
     sim_gateway_heal(&w->gateway, w->now);
     for (size_t i = 0; i < w->peers_count; i++) {
         drop_clone(w, i);
@@ -555,6 +657,10 @@ static void count_faults(struct sim_world *w, struct sim_result *result)
     sim_fault_fired(SIM_FAULT_quota, sim_gateway_counter(g, PQB_COUNTER_NACK_QUOTA));
     sim_fault_fired(SIM_FAULT_rate, sim_gateway_counter(g, PQB_COUNTER_NACK_RATE));
     sim_fault_fired(SIM_FAULT_expired, sim_gateway_expired(g));
+    sim_fault_fired(SIM_FAULT_forged, sim_gateway_counter(g, PQB_COUNTER_DROP_FORGED));
+    sim_fault_fired(SIM_FAULT_resumed, sim_gateway_counter(g, PQB_COUNTER_LOGIN_RESUMED));
+    sim_fault_fired(SIM_FAULT_ticket_bad, sim_gateway_counter(g, PQB_COUNTER_LOGIN_TICKET_BAD));
+    sim_fault_fired(SIM_FAULT_session_expired, sim_gateway_counter(g, PQB_COUNTER_SESSION_EXPIRED));
     memcpy(result->faults, sim_fault_counts(), sizeof(result->faults));
 }
 
@@ -617,5 +723,6 @@ void sim_run(const struct sim_plan *plan, const struct sim_event_mask *mask,
     }
     sim_gateway_fini(&w->gateway);
     sim_net_fini(&w->net);
+    sim_wire_fini(&w->wire);
     sim_oracle_fini(&w->oracle);
 }
