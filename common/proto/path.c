@@ -6,8 +6,9 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 
-// Header, and a frame with a challenge in it.
-#define CHALLENGE_DATAGRAM_LEN (PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN)
+// Header, a frame with a challenge in it, and the tag.
+#define CHALLENGE_DATAGRAM_LEN \
+    (PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + 3 + PQB_PATH_LEN + PQB_TAG_LEN)
 
 static void drop_candidate(struct pqb_path *p)
 {

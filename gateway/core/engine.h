@@ -67,6 +67,7 @@ struct pqb_engine_config {
     // Sessions are encrypted with these; outlives the engine or the next reconfiguration. NULL:
     // plaintext, and encrypted logins are dropped, as plaintext ones are when it is set.
     const struct pqb_server_keys *keys;
+    uint32_t signature_checks;   // that one login may cost
     uint32_t login_rate;         // handshakes a second for one address under load; 0: unlimited
     pqb_duration session_max_ns; // an encrypted session ends, for new keys to be exchanged
 };

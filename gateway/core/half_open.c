@@ -25,6 +25,15 @@ static uint64_t init_hash(const struct pqb_half_open_table *t, const struct pqb_
     return pqb_siphash24(t->key, &key, sizeof(key));
 }
 
+static uint64_t device_hash(const struct pqb_half_open_table *t, const struct pqb_half_open *h)
+{
+    uint8_t key[1 + PQB_USER_MAX + PQB_DEVICE_MAX] = {h->user_len};
+
+    memcpy(key + 1, h->user, h->user_len);
+    memcpy(key + 1 + h->user_len, h->device, h->device_len);
+    return pqb_siphash24(t->key, key, (size_t)1 + h->user_len + h->device_len);
+}
+
 int pqb_half_open_table_init(struct pqb_half_open_table *t, const uint8_t key[PQB_SIPHASH_KEY_LEN])
 {
     int err;
@@ -36,8 +45,12 @@ int pqb_half_open_table_init(struct pqb_half_open_table *t, const uint8_t key[PQ
     if (err != PQB_OK)
         return err;
     err = pqb_htable_init(&t->by_init);
-    if (err != PQB_OK)
+    if (err == PQB_OK)
+        err = pqb_htable_init(&t->by_device);
+    if (err != PQB_OK) {
+        pqb_htable_fini(&t->by_init);
         pqb_htable_fini(&t->by_cid);
+    }
     return err;
 }
 
@@ -47,6 +60,7 @@ void pqb_half_open_table_fini(struct pqb_half_open_table *t)
 
     while ((node = pqb_htable_next(&t->by_cid, NULL)))
         pqb_half_open_table_remove(t, of_cid_node(node));
+    pqb_htable_fini(&t->by_device);
     pqb_htable_fini(&t->by_init);
     pqb_htable_fini(&t->by_cid);
 }
@@ -88,6 +102,7 @@ struct pqb_half_open *pqb_half_open_table_add(struct pqb_half_open_table *t,
     pqb_list_push_back(&t->age, &h->age);
     pqb_htable_insert(&t->by_cid, &h->by_cid, h->cid);
     pqb_htable_insert(&t->by_init, &h->by_init, init_hash(t, &h->from, h->init_id));
+    pqb_htable_insert(&t->by_device, &h->by_device, device_hash(t, h));
     t->count++;
     return h;
 }
@@ -121,12 +136,41 @@ void pqb_half_open_table_remove(struct pqb_half_open_table *t, struct pqb_half_o
     PQB_ASSERT(t->held_total >= h->held_count);
     t->held_total -= h->held_count;
     pqb_list_unlink(&h->age);
+    pqb_htable_remove(&t->by_device, &h->by_device);
     pqb_htable_remove(&t->by_init, &h->by_init);
     pqb_htable_remove(&t->by_cid, &h->by_cid);
     t->count--;
     free(h->resp);
     pqb_secret_erase(h, sizeof(*h));
     free(h);
+}
+
+static bool is_same_device(const struct pqb_half_open *a, const struct pqb_half_open *b)
+{
+    return a->user_len == b->user_len && a->device_len == b->device_len &&
+           memcmp(a->user, b->user, a->user_len) == 0 &&
+           memcmp(a->device, b->device, a->device_len) == 0;
+}
+
+bool pqb_half_open_table_crowd_out(struct pqb_half_open_table *t, const struct pqb_half_open *proto)
+{
+    struct pqb_half_open *oldest = NULL;
+    unsigned count = 0;
+
+    for (struct pqb_hnode *node = pqb_htable_find(&t->by_device, device_hash(t, proto)); node;
+         node = pqb_htable_find_next(node)) {
+        struct pqb_half_open *h = PQB_CONTAINER_OF(node, struct pqb_half_open, by_device);
+
+        if (h->stage == PQB_LOGIN_CONFIRMING || !is_same_device(h, proto))
+            continue;
+        count++;
+        if (!oldest || h->created_at < oldest->created_at)
+            oldest = h;
+    }
+    if (count < PQB_HALF_OPEN_DEVICE_MAX)
+        return false;
+    pqb_half_open_table_remove(t, oldest);
+    return true;
 }
 
 bool pqb_half_open_hold(struct pqb_half_open_table *t, struct pqb_half_open *h,

@@ -17,9 +17,10 @@
 #include "common/wire/limits.h"
 #include "gateway/core/grant.h"
 
-#define PQB_HALF_OPEN_NS       (10 * PQB_NS_PER_SEC)
-#define PQB_HELD_DATAGRAMS_MAX 8   // kept for one login while it becomes durable
-#define PQB_HELD_TOTAL_MAX     512 // of all logins
+#define PQB_HALF_OPEN_NS         (10 * PQB_NS_PER_SEC)
+#define PQB_HALF_OPEN_DEVICE_MAX 4   // of one device, while the table is half full
+#define PQB_HELD_DATAGRAMS_MAX   8   // kept for one login while it becomes durable
+#define PQB_HELD_TOTAL_MAX       512 // of all logins
 
 enum pqb_login_stage {
     PQB_LOGIN_LOOKUP,     // the ledger is asked for the preview
@@ -35,7 +36,7 @@ struct pqb_held_datagram {
 };
 
 struct pqb_half_open {
-    struct pqb_hnode by_cid, by_init;
+    struct pqb_hnode by_cid, by_init, by_device;
     struct pqb_list age; // oldest first, while not confirming
     struct pqb_list held;
     size_t held_count;
@@ -60,7 +61,7 @@ struct pqb_half_open {
 };
 
 struct pqb_half_open_table {
-    struct pqb_htable by_cid, by_init;
+    struct pqb_htable by_cid, by_init, by_device;
     struct pqb_list age;
     size_t count, held_total;
     uint8_t key[PQB_SIPHASH_KEY_LEN];
@@ -79,6 +80,11 @@ struct pqb_half_open *pqb_half_open_table_add(struct pqb_half_open_table *t,
                                               const struct pqb_half_open *proto);
 size_t pqb_half_open_table_memory(const struct pqb_half_open_table *t); // bytes held
 void pqb_half_open_table_remove(struct pqb_half_open_table *t, struct pqb_half_open *h);
+
+// Removes the oldest login of the device that `proto` names if it has PQB_HALF_OPEN_DEVICE_MAX that
+// are not confirming. True: one was removed.
+bool pqb_half_open_table_crowd_out(struct pqb_half_open_table *t,
+                                   const struct pqb_half_open *proto);
 
 // Keeps a datagram; false: too many, or no memory.
 PQB_MUST_USE bool pqb_half_open_hold(struct pqb_half_open_table *t, struct pqb_half_open *h,

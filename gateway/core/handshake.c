@@ -15,13 +15,16 @@
 #define HELLO_BURST       250
 #define LOADED_NS         PQB_NS_PER_SEC
 
-// What a shard spends on handshakes at most: about half of a core, and some ten milliseconds in a
-// turn, so that sessions are served in between.
+// What a shard spends on handshakes at most: about half of a core, and some fifteen milliseconds in
+// a turn, so that sessions are served in between. A login of signed tokens costs a check for each
+// issuer besides, about a quarter of a handshake.
 #define HANDSHAKE_INTERVAL_NS (PQB_NS_PER_SEC / 2000)
-#define HANDSHAKE_BURST       128
+#define HANDSHAKE_BURST       64
+#define CHECKS_A_HANDSHAKE    4
 #define HANDSHAKE_RETRY_MS    500
 
 #define PREFIX_BURST_SECONDS 2
+#define SITE_FACTOR          4 // what an IPv6 /48 gets more than a /64
 
 // ------------------------------------------------------------------------------ who may ask
 
@@ -34,41 +37,52 @@ bool pqb_handshake_is_loaded(struct pqb_engine *e, pqb_tstamp now)
     return now < e->loaded_until;
 }
 
-// The bucket of an IPv4 address or an IPv6 /64. Two that share one share its rate.
-static struct pqb_rate *bucket_of(struct pqb_engine *e, const struct pqb_addr *from)
+// The bucket of an address's first `len` bytes. Two that share one share its rate.
+static struct pqb_rate *bucket_of(struct pqb_engine *e, const struct pqb_addr *from, size_t len)
 {
-    const size_t len = from->family == 6 ? 8 : 4;
-
     return &e->prefixes[pqb_siphash24(e->prefix_key, from->ip, len) % PQB_PREFIXES];
 }
 
-// The address is proven, so what it asks for is charged to it. Everybody on this machine would
-// share one bucket; whoever is here can do worse.
+// The address is proven, so what it asks for is charged to it; an IPv6 /64 is one, and a /48 may
+// ask for a few times as much. Everybody on this machine would share one bucket; whoever is here
+// can do worse.
 static bool is_within_share(struct pqb_engine *e, const struct pqb_addr *from, pqb_tstamp now)
 {
     const uint32_t rate = e->config.login_rate;
 
     if (rate == 0 || pqb_addr_is_loopback(from))
         return true;
-    return pqb_rate_take(bucket_of(e, from), PQB_NS_PER_SEC / rate, PREFIX_BURST_SECONDS * rate,
-                         now);
+    const pqb_duration interval = PQB_NS_PER_SEC / rate;
+    const uint32_t burst = PREFIX_BURST_SECONDS * rate;
+
+    if (from->family == 6 &&
+        !pqb_rate_take(bucket_of(e, from, 6), interval / SITE_FACTOR, SITE_FACTOR * burst, now))
+        return false;
+    return pqb_rate_take(bucket_of(e, from, from->family == 6 ? 8 : 4), interval, burst, now);
 }
 
-// True: a handshake may be spent on it; otherwise BUSY is on its way.
-static bool may_spend(struct pqb_engine *e, const struct pqb_addr *from,
-                      const struct pqb_hello *hello, pqb_tstamp now)
+bool pqb_handshake_may_spend(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
+                             pqb_tstamp now)
 {
-    if (hello->cookie_len != 0 && !is_within_share(e, from, now)) {
-        pqb_login_send_busy(e, from, hello->init_id, HANDSHAKE_RETRY_MS,
-                            PQB_COUNTER_LOGIN_BUSY_PREFIX);
+    const pqb_duration checks = e->config.signature_checks * HANDSHAKE_INTERVAL_NS;
+
+    if (pqb_rate_take(&e->handshakes, HANDSHAKE_INTERVAL_NS + checks / CHECKS_A_HANDSHAKE,
+                      HANDSHAKE_BURST, now))
+        return true;
+    pqb_login_send_busy(e, from, init_id, HANDSHAKE_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_HANDSHAKES);
+    return false;
+}
+
+// True: a handshake may be spent on it; otherwise BUSY is on its way. An address that is not proven
+// is charged nothing: it may be anybody's.
+static bool may_spend(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
+                      bool is_proven, pqb_tstamp now)
+{
+    if (is_proven && !is_within_share(e, from, now)) {
+        pqb_login_send_busy(e, from, init_id, HANDSHAKE_RETRY_MS, PQB_COUNTER_LOGIN_BUSY_PREFIX);
         return false;
     }
-    if (!pqb_rate_take(&e->handshakes, HANDSHAKE_INTERVAL_NS, HANDSHAKE_BURST, now)) {
-        pqb_login_send_busy(e, from, hello->init_id, HANDSHAKE_RETRY_MS,
-                            PQB_COUNTER_LOGIN_BUSY_HANDSHAKES);
-        return false;
-    }
-    return true;
+    return pqb_handshake_may_spend(e, from, init_id, now);
 }
 
 // ---------------------------------------------------------------------------- the first message
@@ -187,8 +201,9 @@ void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, c
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
     if (!pqb_login_may_begin(e, from, hello.init_id) ||
         !pqb_login_is_cookie_passed(e, from, hello.init_id,
-                                    hello.cookie_len != 0 ? hello.cookie : NULL, now) ||
-        !may_spend(e, from, &hello, now))
+                                    hello.cookie_len != 0 ? hello.cookie : NULL, &login.is_proven,
+                                    now) ||
+        !may_spend(e, from, hello.init_id, login.is_proven, now))
         return;
     login.ciphers = hello.ciphers;
     if ((hello.type == PQB_DATAGRAM_INIT || open_ticket(e, &o, &login)) && read_message(e, &o) &&

@@ -80,22 +80,38 @@ static uint64_t draw_cid(struct pqb_engine *e)
     return 0;
 }
 
-bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
-                                const uint8_t *cookie, pqb_tstamp now)
+static bool is_half_full(const struct pqb_engine *e)
 {
-    if (cookie != NULL) {
-        if (pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now))
-            return true;
+    return e->half_open.count >= (e->config.half_open_max + 1) / 2;
+}
+
+bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
+                                const uint8_t *cookie, bool *is_proven, pqb_tstamp now)
+{
+    *is_proven = cookie != NULL && pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now);
+    if (*is_proven)
+        return true;
+    if (cookie != NULL)
         pqb_count(e, PQB_COUNTER_LOGIN_COOKIE_BAD);
-    }
     // Counted whatever else asks for cookies, or the rush would seem to be over.
     const bool is_loaded = pqb_handshake_is_loaded(e, now);
 
-    if (!is_loaded && e->config.retry != PQB_RETRY_ALWAYS &&
-        e->half_open.count < (e->config.half_open_max + 1) / 2)
+    if (!is_loaded && e->config.retry != PQB_RETRY_ALWAYS && !is_half_full(e))
         return true;
     send_retry(e, from, init_id, now);
     return false;
+}
+
+void pqb_login_on_mailed(struct pqb_engine *e, const struct pqb_addr *from,
+                         const struct pqb_opened_login *login, pqb_tstamp now)
+{
+    if (!pqb_login_may_begin(e, from, login->init.init_id))
+        return;
+    // The table that it comes to is this shard's: the other one could not know how full it is.
+    if (!login->is_proven && is_half_full(e))
+        send_retry(e, from, login->init.init_id, now);
+    else if (pqb_handshake_may_spend(e, from, login->init.init_id, now))
+        pqb_login_on_opened(e, from, login, now);
 }
 
 // True: there is room for this login; otherwise BUSY is on its way.
@@ -169,6 +185,9 @@ static void begin(struct pqb_engine *e, const struct pqb_addr *from,
     memcpy(proto.device, init->device.data, init->device.len);
     memcpy(proto.secret, login->middle, sizeof(proto.secret));
     pqb_half_open_earn(&proto, PQB_INIT_LEN);
+    // A login that is repeated from many addresses takes its device's places, nobody else's.
+    if (is_half_full(e) && pqb_half_open_table_crowd_out(&e->half_open, &proto))
+        pqb_count(e, PQB_COUNTER_LOGIN_CROWDED_OUT);
     h = proto.cid ? pqb_half_open_table_add(&e->half_open, &proto) : NULL;
     pqb_secret_erase(&proto, sizeof(proto));
     if (!h) {
@@ -245,7 +264,8 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
     if (pqb_login_may_begin(e, from, init->init_id) &&
         pqb_login_is_cookie_passed(e, from, init->init_id,
-                                   init->cookie_len != 0 ? init->cookie : NULL, now) &&
+                                   init->cookie_len != 0 ? init->cookie : NULL, &login.is_proven,
+                                   now) &&
         is_let_in(e, &login))
         pqb_login_on_opened(e, from, &login, now);
 }
@@ -344,6 +364,34 @@ static void confirm(struct pqb_engine *e, struct pqb_half_open *h)
         pqb_half_open_confirm(h);
 }
 
+static void refuse(struct pqb_engine *e, struct pqb_half_open *h, enum pqb_counter counter)
+{
+    pqb_count(e, counter);
+    pqb_half_open_spend(h, PQB_RESET_DATAGRAM_LEN);
+    pqb_send_reset(e, &h->from, h->cid,
+                   PQB_RESET_DATAGRAM_LEN); // the client logs in again, with backoff
+    pqb_half_open_table_remove(&e->half_open, h);
+}
+
+// A later login of the device is a session already: this one's first DATA was held back on the way,
+// by chance or by somebody. Coming now it must not end the other.
+static bool is_overtaken(const struct pqb_engine *e, const struct pqb_half_open *h)
+{
+    const struct pqb_user *u = pqb_user_table_get_name(&e->users, h->user, h->user_len);
+    const struct pqb_session *s = u ? pqb_session_get_name(u, h->device, h->device_len) : NULL;
+
+    return s && s->login_at > h->created_at;
+}
+
+// Tokens, issuers or revocations may have changed since it was let in, here or at the shard that
+// opened it.
+static bool may_stay(const struct pqb_engine *e, const struct pqb_half_open *h)
+{
+    const struct pqb_text user = {h->user, h->user_len}, device = {h->device, h->device_len};
+
+    return e->env.may_stay(e->env.ctx, &user, &device, &h->grant);
+}
+
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
                        const uint8_t *data, size_t len, pqb_tstamp now)
 {
@@ -362,19 +410,15 @@ void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const stru
         pqb_count(e, PQB_COUNTER_DROP_FORGED);
         return;
     }
+    if (h->stage == PQB_LOGIN_RESPONDED && is_overtaken(e, h)) {
+        refuse(e, h, PQB_COUNTER_LOGIN_OVERTAKEN);
+        return;
+    }
+    // It confirms whether there is room to keep it or not: the client repeats what it said. Without
+    // a slot for the request its next datagram tries again.
     hold(e, h, from, data, len);
-    // Without a slot for the request the client's next datagram tries again.
-    if (h->stage == PQB_LOGIN_RESPONDED && h->held_count > 0)
+    if (h->stage == PQB_LOGIN_RESPONDED)
         confirm(e, h);
-}
-
-static void refuse(struct pqb_engine *e, struct pqb_half_open *h, enum pqb_counter counter)
-{
-    pqb_count(e, counter);
-    pqb_half_open_spend(h, PQB_RESET_DATAGRAM_LEN);
-    pqb_send_reset(e, &h->from, h->cid,
-                   PQB_RESET_DATAGRAM_LEN); // the client logs in again, with backoff
-    pqb_half_open_table_remove(&e->half_open, h);
 }
 
 // The user's entry, named and up to date: the tail has made it so. NULL: no memory.
@@ -486,6 +530,14 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
     PQB_ASSERT(h->stage == PQB_LOGIN_CONFIRMING);
     if (r->result != PQB_RESULT_DONE || e->is_draining) {
         refuse(e, h, PQB_COUNTER_LOGIN_FAILED);
+        return;
+    }
+    if (is_overtaken(e, h)) {
+        refuse(e, h, PQB_COUNTER_LOGIN_OVERTAKEN);
+        return;
+    }
+    if (!may_stay(e, h)) {
+        refuse(e, h, PQB_COUNTER_LOGIN_REFUSED);
         return;
     }
     u = make_user(e, h, &r->user_state);

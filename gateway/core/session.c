@@ -20,6 +20,7 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     s->device_len = h->device_len;
     s->user = u;
     s->created_at = now;
+    s->login_at = h->created_at;
     s->retry_at = PQB_NEVER;
     s->jitter = (float)pqb_rng_below(&e->rng, 1024) / 1024;
     s->grant = h->grant;

@@ -48,6 +48,7 @@ struct pqb_session {
     struct pqb_sent_map sent; // key: iseq, or the last position of a gap; aux: 0, or its first
     struct pqb_list holds;    // pqb_request.link, oldest first
     pqb_tstamp created_at;
+    pqb_tstamp login_at;    // when its INIT came
     pqb_tstamp retry_at;    // a cursor request found no slot; PQB_NEVER: none waits
     struct pqb_grant grant; // on what ground it was let in
     struct pqb_rate logins, messages;
