@@ -52,6 +52,19 @@ static int write_all(int fd, const uint8_t *data, size_t len)
     return PQB_OK;
 }
 
+// The owner of what is replaced, else of the directory: a key that root has renewed is the
+// gateway's account's as before.
+static int give_to_owner(int folder, const char *name, int fd)
+{
+    struct stat st;
+
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 && fstat(folder, &st) != 0)
+        return pqb_err_from_errno(errno);
+    if (st.st_uid == geteuid() || fchown(fd, st.st_uid, st.st_gid) == 0)
+        return PQB_OK;
+    return pqb_err_from_errno(errno);
+}
+
 // What is left of a try that a crash ended goes first, whoever may read it or wherever it points.
 static int create_fresh(int folder, const char *fresh)
 {
@@ -71,7 +84,9 @@ int pqb_file_replace(int folder, const char *name, const void *data, size_t len)
     fd = create_fresh(folder, fresh);
     if (fd < 0)
         return pqb_err_from_errno(errno);
-    err = write_all(fd, data, len);
+    err = give_to_owner(folder, name, fd);
+    if (err == PQB_OK)
+        err = write_all(fd, data, len);
     if (err == PQB_OK && fdatasync(fd) != 0)
         err = pqb_err_from_errno(errno);
     if (close(fd) != 0 && err == PQB_OK)

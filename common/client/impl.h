@@ -26,33 +26,34 @@
 #include "common/wire/frame.h"
 #include "common/wire/limits.h"
 
-#define PQB_CLIENT_INIT_NS          (1 * PQB_NS_PER_SEC) // first wait for an answer to INIT; doubles
-#define PQB_CLIENT_INIT_STEADY      8                    // tries after which the wait doubles again
-#define PQB_CLIENT_SILENCE_NS       (20 * PQB_NS_PER_SEC) // unanswered for so long: the peer is dead
-#define PQB_CLIENT_KEEPALIVE_MIN_NS (4 * PQB_NS_PER_SEC)  // on a path that keeps changing
-#define PQB_CLIENT_PROBE_NS         (2 * PQB_NS_PER_SEC) // between pings while unanswered, at first
-#define PQB_CLIENT_BACKOFF_NS       (1 * PQB_NS_PER_SEC) // base of the reconnect backoff
-#define PQB_CLIENT_STEADY_NS        (10 * PQB_NS_PER_SEC) // online for so long resets the backoff
-#define PQB_CLIENT_RESUMES_MAX      3   // unanswered, then the login is made in full
-#define PQB_CLIENT_EARLY_MAX        4   // datagrams with messages before the session is confirmed
-#define PQB_CLIENT_TRIES_MAX        12  // repeats of one request before the session is given up
-#define PQB_CLIENT_ACK_EVERY        8   // messages after which an acknowledgement waits no longer
-#define PQB_CLIENT_BUFFER_MAX       256 // messages held beyond the cursor
-#define PQB_CLIENT_BUFFER_BYTES     (512u * 1024)
-#define PQB_CLIENT_SURELY_WHOLE     900 // a body up to this never comes in fragments
-#define PQB_CLIENT_HANDOVER_NS      (100 * PQB_NS_PER_MS) // after "not now"; doubles
-#define PQB_CLIENT_HANDOVER_MAX     (5 * PQB_NS_PER_SEC)
-#define PQB_CLIENT_MEMORY_NS        (100 * PQB_NS_PER_MS) // nothing new is sent after memory failed
-#define PQB_CLIENT_STALL_NS         (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
-#define PQB_CLIENT_LARGE_MAX        2                    // messages sent in fragments at a time
-#define PQB_CLIENT_EPHEMERAL_MAX    64                   // waiting to leave
-#define PQB_CLIENT_ACCEPTED         1024                 // accepted seqs remembered one by one
-#define PQB_CLIENT_WATCH_ASK        4 // stat:R in one round: the gateway takes no more at a time
-#define PQB_CLIENT_WATCH_NS         (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
-#define PQB_CLIENT_WATCH_MAX_NS     (300 * PQB_NS_PER_SEC)
-#define PQB_CLIENT_FRAG_ACKS_MAX    8   // fragment ids waiting to be acknowledged or reset
-#define PQB_CLIENT_CAREFUL          256 // messages after a death over one; what can be unsynced
-#define PQB_CLIENT_REASSEMBLY       (PQB_FRAG_IN_MAX * (size_t)PQB_FRAG_TOTAL_MAX)
+#define PQB_CLIENT_INIT_NS            (1 * PQB_NS_PER_SEC) // first wait for an answer to INIT; doubles
+#define PQB_CLIENT_INIT_STEADY        8 // tries after which the wait doubles again
+#define PQB_CLIENT_SILENCE_NS         (20 * PQB_NS_PER_SEC) // unanswered for so long: the peer is dead
+#define PQB_CLIENT_KEEPALIVE_MIN_NS   (4 * PQB_NS_PER_SEC) // on a path that keeps changing
+#define PQB_CLIENT_KEEPALIVE_LEAST_NS (PQB_NS_PER_SEC) // whatever the gateway says of its patience
+#define PQB_CLIENT_PROBE_NS           (2 * PQB_NS_PER_SEC) // between pings while unanswered, at first
+#define PQB_CLIENT_BACKOFF_NS         (1 * PQB_NS_PER_SEC)  // base of the reconnect backoff
+#define PQB_CLIENT_STEADY_NS          (10 * PQB_NS_PER_SEC) // online for so long resets the backoff
+#define PQB_CLIENT_RESUMES_MAX        3   // unanswered, then the login is made in full
+#define PQB_CLIENT_EARLY_MAX          4   // datagrams with messages before the session is confirmed
+#define PQB_CLIENT_TRIES_MAX          12  // repeats of one request before the session is given up
+#define PQB_CLIENT_ACK_EVERY          8   // messages after which an acknowledgement waits no longer
+#define PQB_CLIENT_BUFFER_MAX         256 // messages held beyond the cursor
+#define PQB_CLIENT_BUFFER_BYTES       (512u * 1024)
+#define PQB_CLIENT_SURELY_WHOLE       900 // a body up to this never comes in fragments
+#define PQB_CLIENT_HANDOVER_NS        (100 * PQB_NS_PER_MS) // after "not now"; doubles
+#define PQB_CLIENT_HANDOVER_MAX       (5 * PQB_NS_PER_SEC)
+#define PQB_CLIENT_MEMORY_NS          (100 * PQB_NS_PER_MS) // nothing new is sent after memory failed
+#define PQB_CLIENT_STALL_NS           (3 * PQB_NS_PER_SEC) // nothing comes though there is more: pull
+#define PQB_CLIENT_LARGE_MAX          2                    // messages sent in fragments at a time
+#define PQB_CLIENT_EPHEMERAL_MAX      64                   // waiting to leave
+#define PQB_CLIENT_ACCEPTED           1024                 // accepted seqs remembered one by one
+#define PQB_CLIENT_WATCH_ASK          4 // stat:R in one round: the gateway takes no more at a time
+#define PQB_CLIENT_WATCH_NS           (5 * PQB_NS_PER_SEC) // between rounds; doubles without news
+#define PQB_CLIENT_WATCH_MAX_NS       (300 * PQB_NS_PER_SEC)
+#define PQB_CLIENT_FRAG_ACKS_MAX      8   // fragment ids waiting to be acknowledged or reset
+#define PQB_CLIENT_CAREFUL            256 // messages after a death over one; what can be unsynced
+#define PQB_CLIENT_REASSEMBLY         (PQB_FRAG_IN_MAX * (size_t)PQB_FRAG_TOTAL_MAX)
 
 // A request that is repeated until its answer comes.
 struct pqb_attempt {

@@ -206,7 +206,8 @@ void pqb_login_on_resp(struct pqb_client *c, const uint8_t *data, size_t len, pq
     l->push_max = resp.push_max;
     l->keepalive_ns = c->keepalive_ns;
     if (resp.idle_ms > 0)
-        l->keepalive_ns = PQB_MIN(l->keepalive_ns, resp.idle_ms * PQB_NS_PER_MS / 2);
+        l->keepalive_ns = PQB_MIN(l->keepalive_ns, PQB_MAX(resp.idle_ms * PQB_NS_PER_MS / 2,
+                                                           PQB_CLIENT_KEEPALIVE_LEAST_NS));
     c->stats.gateway_time_ms = resp.time_ms;
     l->early = 0;
     c->sent_at = now;

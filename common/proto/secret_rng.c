@@ -34,3 +34,9 @@ void pqb_secret_rng_fill(struct pqb_secret_rng *rng, void *out, size_t len)
     memcpy(out, stream + PQB_SECRET_SEED_LEN, len);
     sodium_memzero(stream, sizeof(stream));
 }
+
+void pqb_secret_rng_stir(struct pqb_secret_rng *rng, const uint8_t fresh[PQB_SECRET_SEED_LEN])
+{
+    for (size_t i = 0; i < sizeof(rng->key); i++)
+        rng->key[i] ^= fresh[i];
+}

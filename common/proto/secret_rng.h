@@ -16,5 +16,8 @@ struct pqb_secret_rng {
 void pqb_secret_rng_init(struct pqb_secret_rng *rng, const uint8_t seed[PQB_SECRET_SEED_LEN]);
 void pqb_secret_rng_fini(struct pqb_secret_rng *rng); // erases it
 
+// Mixes fresh bytes in: what follows needs both the state before and these to be foretold.
+void pqb_secret_rng_stir(struct pqb_secret_rng *rng, const uint8_t fresh[PQB_SECRET_SEED_LEN]);
+
 // `len` is at most 64 bytes.
 void pqb_secret_rng_fill(struct pqb_secret_rng *rng, void *out, size_t len);

@@ -91,7 +91,8 @@ bool pqb_ticket_open(const struct pqb_ticket_keys *keys, const uint8_t ticket[PQ
         if (keys->at[i].id == ticket[0])
             is_good = unseal(&keys->at[i], ticket, plain);
     }
-    is_good = is_good && parse(plain, out) && now < out->until && now < out->expires;
+    is_good = is_good && parse(plain, out) && now < out->until &&
+              out->until - now <= PQB_TICKET_VALID_MS && now < out->expires;
     sodium_memzero(plain, sizeof(plain));
     return is_good;
 }

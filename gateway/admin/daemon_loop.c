@@ -94,6 +94,7 @@ static void visit_with_settings(struct pqb_chain *chain, struct pqb_shard *shard
     // The main thread leaves `config`, `auth` and `keys` alone until the chain is home.
     pqb_settings_engine(&engine_config, &d->config, chain->at);
     engine_config.keys = d->keys;
+    engine_config.signature_checks = (uint32_t)pqb_auth_count(d->auth).issuers;
     pqb_engine_reconfigure(engine, &engine_config);
     pqb_shard_set_auth(shard, d->auth);
     pqb_engine_recheck(engine, now);
@@ -161,23 +162,39 @@ static void start_settings(struct pqb_daemon *d)
 int pqb_daemon_load_keys(struct pqb_daemon *d, struct pqb_server_keys **out,
                          char why[PQB_KEY_FILES_ERROR_MAX])
 {
+    uint8_t public[PQB_SERVER_KEYS_MAX][PQB_KEY_LEN];
     char text[2 * PQB_KEY_LEN + 1];
+    pqb_wall_ms made_at;
+    size_t count;
     bool is_new = false;
-    int err;
+    int err = PQB_OK;
 
     *out = NULL;
     if (d->config.security == PQB_CONFIG_PLAINTEXT)
         return PQB_OK;
-    err = pqb_key_files_load(out, d->config.data, &d->secrets, pqb_os_wall(), &is_new, why);
+    if (d->keys != NULL) // a gateway that runs does not become another
+        err = pqb_key_files_public(d->config.data, public, &count, why);
+    if (err == PQB_OK)
+        err = pqb_key_files_load(out, d->config.data, &d->secrets, pqb_os_wall(), &is_new, why);
     if (err != PQB_OK)
         return err;
-    d->keys_due_at = pqb_key_files_ticket_key_made(d->config.data) + PQB_TICKET_KEY_ROTATE_MS;
+    made_at = pqb_key_files_ticket_key_made(d->config.data);
+    d->keys_due_at =
+        made_at != 0 ? made_at + PQB_TICKET_KEY_ROTATE_MS : pqb_os_wall() + KEYS_RETRY_MS;
     if (is_new) {
         pqb_hex_encode((*out)->at[0].pair.public, PQB_KEY_LEN, text);
         pqb_log(PQB_LOG_INFO, "made a server key, which clients pin public=%s data=%s", text,
                 d->config.data);
     }
     return PQB_OK;
+}
+
+// A clock that was set back puts the next key more than a day ahead.
+static bool is_ticket_key_due(const struct pqb_daemon *d)
+{
+    const pqb_wall_ms wall = pqb_os_wall();
+
+    return wall >= d->keys_due_at || d->keys_due_at - wall > PQB_TICKET_KEY_ROTATE_MS;
 }
 
 // The tickets of a day are sealed by one key. The old ones still open; a shard that has not heard
@@ -187,8 +204,7 @@ static void renew_ticket_key(struct pqb_daemon *d)
     char why[PQB_KEY_FILES_ERROR_MAX];
     struct pqb_server_keys *keys;
 
-    if (d->keys == NULL || d->reload.is_under_way || d->drain.has_begun ||
-        pqb_os_wall() < d->keys_due_at)
+    if (d->keys == NULL || d->reload.is_under_way || d->drain.has_begun || !is_ticket_key_due(d))
         return;
     if (pqb_daemon_load_keys(d, &keys, why) != PQB_OK) {
         d->keys_due_at = pqb_os_wall() + KEYS_RETRY_MS;

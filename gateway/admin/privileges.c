@@ -40,7 +40,7 @@ static const struct passwd *find_account(const char *user)
 
 static int become(const struct passwd *account, const char *dir)
 {
-    if (mkdir(dir, 0700) == 0 && chown(dir, account->pw_uid, account->pw_gid) != 0)
+    if (mkdir(dir, 0700) == 0 && lchown(dir, account->pw_uid, account->pw_gid) != 0)
         return fail("chown");
     if (initgroups(account->pw_name, account->pw_gid) != 0 || setgid(account->pw_gid) != 0)
         return fail("groups");

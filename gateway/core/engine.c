@@ -208,6 +208,11 @@ void pqb_engine_end(struct pqb_engine *e)
     pqb_engine_close_view(e);
 }
 
+void pqb_engine_stir(struct pqb_engine *e, const uint8_t fresh[PQB_SECRET_SEED_LEN])
+{
+    pqb_secret_rng_stir(&e->secrets, fresh);
+}
+
 void pqb_engine_on_datagram(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                             size_t len, pqb_tstamp now)
 {

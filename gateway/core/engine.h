@@ -89,6 +89,10 @@ void pqb_engine_destroy(struct pqb_engine *e); // outstanding requests must have
 PQB_MUST_USE int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now);
 void pqb_engine_end(struct pqb_engine *e);
 
+// Fresh random bytes from the system, now and then: a machine that was resumed from a snapshot must
+// not make the same keys again.
+void pqb_engine_stir(struct pqb_engine *e, const uint8_t fresh[PQB_SECRET_SEED_LEN]);
+
 // `data` is borrowed for the call.
 void pqb_engine_on_datagram(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                             size_t len, pqb_tstamp now);

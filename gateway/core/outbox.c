@@ -50,6 +50,7 @@ struct pqb_outbox *pqb_outbox_take(struct pqb_outbox_pool *p)
 void pqb_outbox_put(struct pqb_outbox_pool *p, struct pqb_outbox *o)
 {
     p->used_count--;
+    explicit_bzero(o->bytes, o->len); // a ticket may have been among it
     if (p->free_count >= FREE_MAX) {
         free(o);
         return;

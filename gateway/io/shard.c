@@ -21,6 +21,7 @@
 #define LETTERS_PER_TURN  1024
 #define TRANSMIT_PER_TURN 1024
 
+#define STIR_NS    PQB_NS_PER_SEC
 #define RETRY_NS   (10 * PQB_NS_PER_MS) // after a turn that could not read the store
 #define BLOCKED_NS PQB_NS_PER_MS        // shortest sleep while a socket is full
 
@@ -35,8 +36,9 @@ struct pqb_shard {
     struct pqb_engine *engine;
     struct pqb_udp_rx rx;
     struct pqb_udp_tx tx;
-    pqb_tstamp now;   // read once a turn
-    pqb_wall_ms wall; // likewise
+    pqb_tstamp now;     // read once a turn
+    pqb_wall_ms wall;   // likewise
+    pqb_tstamp stir_at; // when the engine's secrets get fresh randomness
     uint64_t view_errors_logged;
 
     struct event_base *base;
@@ -48,6 +50,13 @@ struct pqb_shard {
     pthread_t thread;
     bool is_started;
 };
+
+// It may be a login, with its handshake.
+static void free_mail(struct mail *mail)
+{
+    pqb_secret_erase(mail->data, mail->len);
+    free(mail);
+}
 
 // ------------------------------------------------------------------------- what the engine asks
 
@@ -127,7 +136,7 @@ static void open_letter(struct pqb_shard *s, struct pqb_letter *letter)
         struct mail *mail = PQB_CONTAINER_OF(letter, struct mail, letter);
 
         pqb_engine_on_mail(s->engine, mail->data, mail->len, s->now);
-        free(mail);
+        free_mail(mail);
     } else {
         struct pqb_call *call = PQB_CONTAINER_OF(letter, struct pqb_call, letter);
 
@@ -199,12 +208,26 @@ static void on_view_error(struct pqb_shard *s, int err)
                 pqb_err_name(err));
 }
 
+// In a turn, once a second while there are turns.
+static void stir(struct pqb_shard *s)
+{
+    uint8_t fresh[PQB_SECRET_SEED_LEN];
+
+    if (s->now < s->stir_at)
+        return;
+    s->stir_at = pqb_tstamp_add(s->now, STIR_NS);
+    if (pqb_os_entropy(fresh, sizeof(fresh)) == PQB_OK) // it does not fail twice at start and later
+        pqb_engine_stir(s->engine, fresh);
+    pqb_secret_erase(fresh, sizeof(fresh));
+}
+
 // One turn. Returns when the next is wanted at the latest; `now` means at once.
 static pqb_tstamp turn(struct pqb_shard *s)
 {
     bool is_more;
     int err;
 
+    stir(s);
     err = pqb_engine_begin(s->engine, s->now);
     if (err != PQB_OK) {
         on_view_error(s, err);
@@ -359,13 +382,15 @@ static int create_engine(struct pqb_shard *s)
         .wall = wall,
     };
     uint8_t seed[PQB_ENGINE_SEED_LEN];
-    const int err = pqb_os_entropy(seed, sizeof(seed));
+    int err = pqb_os_entropy(seed, sizeof(seed));
 
     if (err != PQB_OK)
         return err;
     s->wall = pqb_os_wall();
-    return pqb_engine_create(&s->engine, &s->config.engine, &env, s->config.store,
-                             s->config.engine_counters, seed, pqb_os_now(&s->now));
+    err = pqb_engine_create(&s->engine, &s->config.engine, &env, s->config.store,
+                            s->config.engine_counters, seed, pqb_os_now(&s->now));
+    pqb_secret_erase(seed, sizeof(seed));
+    return err;
 }
 
 int pqb_shard_create(struct pqb_shard **out, const struct pqb_shard_config *config)
@@ -416,7 +441,7 @@ void pqb_shard_discard(struct pqb_mailbox *mailbox)
 
     while ((letter = pqb_mailbox_take(mailbox)) != NULL) {
         if (letter->type == PQB_LETTER_MAIL)
-            free(PQB_CONTAINER_OF(letter, struct mail, letter));
+            free_mail(PQB_CONTAINER_OF(letter, struct mail, letter));
     }
 }
 

@@ -144,11 +144,12 @@ static void keep_ticket(void *ctx, const void *ticket, size_t len)
     (void)pqb_client_ticket_save(state_path, ticket, len);
 }
 
+// By number: a name may mean this machine now and another one when the driver asks again.
 static bool is_local(const char *server)
 {
     struct pqb_addr addr;
 
-    return cli_resolve(server, &addr) && pqb_addr_is_loopback(&addr);
+    return pqb_addr_parse(server, &addr) && pqb_addr_is_loopback(&addr);
 }
 
 int link_load_device_key(const char *command, const char *path, uint8_t secret[PQB_CLIENT_KEY_LEN])
@@ -175,8 +176,10 @@ static int load_keys(const struct link *l, const struct link_options *o, struct 
     if (key == NULL) {
         if (o->may_be_plaintext || is_local(o->server))
             return CLI_EXIT_DONE;
-        return complain(l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
-                        "On the gateway's machine 'pqbctl server-key' prints it.");
+        return complain(
+            l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
+            "On the gateway's machine 'pqbctl server-key' prints it. Without a key only "
+            "127.0.0.1 and\n[::1] are spoken to, by number.");
     }
     if (pqb_hex_decode(key, strlen(key), c->server_key, sizeof(c->server_key)) != PQB_OK)
         return complain(l, CLI_EXIT_USAGE, "--server-key is not 64 hexadecimal digits",
@@ -249,6 +252,7 @@ static int open_client(struct link *l, const struct link_options *o,
     err = pqb_client_udp_random(config.seed, sizeof(config.seed));
     if (err == 0)
         err = pqb_client_create(&l->c, &config, l->started);
+    pqb_secret_erase(config.seed, sizeof(config.seed));
     if (err != 0)
         return complain(l, CLI_EXIT_FINDING, pqb_client_err_name(err), NULL);
     err = pqb_client_udp_create(&l->udp, l->c, o->server);
