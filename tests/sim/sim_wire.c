@@ -233,11 +233,12 @@ static bool is_proved(const struct sim_packet *packet)
     return type != PQB_DATAGRAM_BUSY && type != PQB_DATAGRAM_RETRY;
 }
 
-bool sim_wire_on_client(struct sim_wire *w, const struct sim_packet *packet, uint64_t dropped)
+bool sim_wire_on_client(struct sim_wire *w, const struct sim_packet *packet, uint64_t dropped,
+                        bool has_changed)
 {
     if (packet->origin == SIM_GENUINE)
         return dropped == 0;
-    if (is_proved(packet) && dropped == 0)
+    if (is_proved(packet) && (dropped == 0 || has_changed))
         sim_oracle_fail(w->oracle, "a client takes %s datagram of type %u",
                         packet->origin == SIM_REPLAYED ? "a replayed" : "an altered",
                         packet->len > 0 ? packet->data[0] & 0x0fu : 0);
