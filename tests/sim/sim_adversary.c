@@ -262,7 +262,7 @@ static void alter_number(struct sim_adversary *a, struct sim_packet *p)
     if (chance(a, 0.8))
         pn += chance(a, 0.5) ? 1 + pqb_rng_below(&a->rng, 8) : 5000;
     else
-        pn ^= UINT64_C(1) << (PQB_PN_COUNTER_BITS + 1);
+        pn ^= UINT64_C(1) << 62; // far from all that was added
     pqb_wcur_init(&w, p->data + PN_AT, 8);
     pqb_wcur_u64(&w, pn);
     p->origin = SIM_ALTERED;
