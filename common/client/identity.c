@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/mutant.h"
 #include "common/client/impl.h"
 #include "common/wire/cursor.h"
 
@@ -153,6 +154,8 @@ bool pqb_identity_read_answer(struct pqb_identity *id, struct pqb_unpacker *u, c
         out->init_id = init_id;
         pqb_noise_finish(&noise, id->handshake->send, id->handshake->recv);
     }
+    if (PQB_MUTANT(ANSWER_SPOILS))
+        id->handshake->noise = noise;
     pqb_noise_fini(&noise);
     pqb_secret_erase(payload, sizeof(payload));
     return is_good;

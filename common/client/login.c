@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 #include "common/client/impl.h"
 #include "common/proto/cookie.h"
 #include "common/wire/cursor.h"
@@ -114,12 +115,15 @@ void pqb_login_on_busy(struct pqb_client *c, const uint8_t *data, size_t len, pq
     }
     if (c->login.is_resuming && busy.retry_after_ms == 0) {
         // The ticket does not do; the device's own key does.
-        pqb_identity_drop_ticket(c);
+        if (!PQB_MUTANT(TICKET_IS_KEPT))
+            pqb_identity_drop_ticket(c);
         pqb_login_start(c, now);
         return;
     }
     // A forged or absurd wait is not obeyed beyond the longest one of our own.
-    const pqb_duration wait = PQB_MIN(busy.retry_after_ms * PQB_NS_PER_MS, c->reconnect_max_ns);
+    const pqb_duration asked = busy.retry_after_ms * PQB_NS_PER_MS;
+    const pqb_duration wait =
+        PQB_MUTANT(BUSY_IS_OBEYED) ? asked : PQB_MIN(asked, c->reconnect_max_ns);
     pqb_login_retry(c, wait, now);
     pqb_client_set_state(c, PQB_CLIENT_CONNECTING, PQB_REASON_BUSY);
 }
@@ -247,7 +251,8 @@ void pqb_login_on_reset(struct pqb_client *c, const uint8_t *data, size_t len)
     struct pqb_reset reset;
 
     if (c->channel.cid == 0 || pqb_reset_decode(data, len, &reset) != PQB_VERDICT_OK ||
-        reset.cid != c->channel.cid || !pqb_token_is_equal(reset.token, c->login.reset_token)) {
+        reset.cid != c->channel.cid ||
+        (!pqb_token_is_equal(reset.token, c->login.reset_token) && !PQB_MUTANT(RESET_UNPROVEN))) {
         c->stats.dropped++;
         return;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 
 #define OLD_KEY_TIMEOUTS 3 // the last generation's key is kept for so many
 
@@ -118,6 +119,14 @@ static enum pqb_channel_verdict decode(const uint8_t *data, size_t len, struct p
     return *verdict == PQB_VERDICT_OK ? PQB_CHANNEL_GENUINE : PQB_CHANNEL_BAD;
 }
 
+static enum pqb_channel_verdict reject(struct pqb_channel *c, const struct pqb_data *d)
+{
+    if (PQB_MUTANT(REPLAY_BEFORE_OPENING) &&
+        pqb_replay_window_record(&c->replay, d->pn & PQB_PN_COUNTER_MASK) != PQB_REPLAY_NEW)
+        return PQB_CHANNEL_DUPLICATE;
+    return PQB_CHANNEL_FORGED;
+}
+
 // Cheapest first: what has been seen costs no cipher.
 enum pqb_channel_verdict pqb_channel_open(struct pqb_channel *c, const uint8_t *data, size_t len,
                                           uint8_t *plain, struct pqb_data *d,
@@ -137,7 +146,7 @@ enum pqb_channel_verdict pqb_channel_open(struct pqb_channel *c, const uint8_t *
     }
     if (!pqb_packet_keys_open(&c->keys, c->cipher, data, len, plain,
                               OLD_KEY_TIMEOUTS * pqb_rtt_rto(&c->rtt, 0), now))
-        return PQB_CHANNEL_FORGED;
+        return reject(c, d);
     opened = decode(plain, len - PQB_TAG_LEN, d, verdict);
     d->pn &= PQB_PN_COUNTER_MASK;
     return opened;
@@ -184,7 +193,8 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
     }
     pqb_data_header_encode(&header, datagram);
     note_sent(c, (uint32_t)c->pn_next, now);
-    c->pn_next++;
+    if (!PQB_MUTANT(NUMBER_REUSED) || c->pn_next % 64 != 0 || len % 2 != 0)
+        c->pn_next++;
     return c->cipher == PQB_CIPHER_NONE ? len
                                         : pqb_packet_keys_seal(&c->keys, c->cipher, datagram, len);
 }

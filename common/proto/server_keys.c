@@ -11,7 +11,8 @@ static_assert(crypto_generichash_BYTES == PQB_KEY_LEN && crypto_generichash_KEYB
               "BLAKE2b-256 makes a key and takes one");
 
 #define MAC1_LABEL "paquebot mac1 ---"
-#define PROLOGUE   "paquebot"
+
+static const uint8_t prologue_label[8] = {'p', 'a', 'q', 'u', 'e', 'b', 'o', 't'};
 
 void pqb_server_keys_add(struct pqb_server_keys *k, const uint8_t secret[PQB_KEY_LEN])
 {
@@ -83,8 +84,8 @@ size_t pqb_prologue_make(const uint8_t *hello, const uint8_t *ticket, uint8_t ou
 {
     uint8_t *at = out;
 
-    memcpy(at, PROLOGUE, strlen(PROLOGUE));
-    at += strlen(PROLOGUE);
+    memcpy(at, prologue_label, sizeof(prologue_label));
+    at += sizeof(prologue_label);
     memcpy(at, hello, PQB_LOGIN_HEADER_LEN);
     at += PQB_LOGIN_HEADER_LEN;
     if (ticket != NULL) {

@@ -2,6 +2,7 @@
 // may be lost; each loss is counted. Both ends are the same program, so there is no version.
 #include <string.h>
 
+#include "common/base/mutant.h"
 #include "common/wire/cursor.h"
 #include "gateway/core/engine_impl.h"
 
@@ -124,6 +125,8 @@ static void open_login(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_ts
     login.grant.expires_ms = pqb_rcur_u64(c);
     get_bytes(c, login.grant.source, sizeof(login.grant.source));
     get_bytes(c, login.grant.key_id, sizeof(login.grant.key_id));
+    if (PQB_MUTANT(MAIL_LOSES_GRANT))
+        login.grant = (struct pqb_grant){.expires_ms = UINT64_MAX};
     login.init.user = get_text(c);
     login.init.device = get_text(c);
     login.init.epoch = pqb_rcur_u32(c);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
 struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
@@ -183,7 +184,7 @@ static pqb_tstamp expiry(const struct pqb_engine *e, const struct pqb_session *s
 {
     pqb_tstamp at = PQB_NEVER;
 
-    if (s->channel.cipher != PQB_CIPHER_NONE)
+    if (s->channel.cipher != PQB_CIPHER_NONE && !PQB_MUTANT(SESSION_FOR_EVER))
         at = pqb_tstamp_add(s->created_at, e->config.session_max_ns);
     if (s->grant.expires_ms == UINT64_MAX)
         return at;

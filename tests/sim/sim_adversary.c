@@ -12,9 +12,11 @@
 
 #define PN_AT 9
 
-void sim_adversary_init(struct sim_adversary *a, struct sim_net *net)
+void sim_adversary_init(struct sim_adversary *a, struct sim_net *net, struct sim_oracle *oracle,
+                        bool may_relay)
 {
-    *a = (struct sim_adversary){.net = net, .relayed = SIM_ENDPOINT_NONE};
+    *a = (struct sim_adversary){
+        .net = net, .oracle = oracle, .may_relay = may_relay, .relayed = SIM_ENDPOINT_NONE};
     a->addr = (struct pqb_addr){.family = 4, .ip = {192, 0, 2, 1}, .port = 666};
 }
 
@@ -143,11 +145,32 @@ static void on_hello(struct sim_adversary *a, const struct sim_packet *packet, p
         forge_retry(a, packet, now);
 }
 
+static void race_data(struct sim_adversary *a, const struct sim_packet *packet, pqb_tstamp now)
+{
+    if (a->raced_count == SIM_RACED_MAX)
+        return;
+    a->raced[a->raced_count++] = pqb_datagram_cid(packet->data, packet->len);
+    race(a, packet, SIM_FAULT_raced, now);
+}
+
+static bool has_raced(const struct sim_adversary *a, uint64_t cid)
+{
+    for (size_t i = 0; i < a->raced_count; i++) {
+        if (a->raced[i] == cid)
+            return true;
+    }
+    return false;
+}
+
+// The gateway answers him, or speaks to him of its own.
 static void on_answer_to_me(struct sim_adversary *a, const struct sim_packet *packet,
                             pqb_tstamp now)
 {
     struct sim_packet out;
 
+    if (type_of(packet) == PQB_DATAGRAM_DATA && !a->has_relayed &&
+        !has_raced(a, pqb_datagram_cid(packet->data, packet->len)))
+        sim_oracle_fail(a->oracle, "a session answers who replays or forges datagrams");
     if (a->relayed == SIM_ENDPOINT_NONE || type_of(packet) != PQB_DATAGRAM_RESP)
         return;
     sim_packet_copy(&out, packet);
@@ -158,14 +181,16 @@ static void on_answer_to_me(struct sim_adversary *a, const struct sim_packet *pa
 
 void sim_adversary_on_sent(struct sim_adversary *a, const struct sim_packet *packet, pqb_tstamp now)
 {
+    const unsigned type = type_of(packet);
+
     if (packet->is_up && is_hello(packet))
         on_hello(a, packet, now);
-    else if (packet->is_up && type_of(packet) == PQB_DATAGRAM_DATA && springs(a, SIM_TRAP_RACE))
-        race(a, packet, SIM_FAULT_raced, now);
+    else if (packet->is_up && type == PQB_DATAGRAM_DATA && springs(a, SIM_TRAP_RACE))
+        race_data(a, packet, now);
     else if (!packet->is_up && pqb_addr_is_equal(&packet->addr, &a->addr))
         on_answer_to_me(a, packet, now);
-    else if (!packet->is_up && packet->endpoint != SIM_ENDPOINT_NONE &&
-             type_of(packet) == PQB_DATAGRAM_RESP && springs(a, SIM_TRAP_ANSWER))
+    else if (!packet->is_up && packet->endpoint != SIM_ENDPOINT_NONE && type == PQB_DATAGRAM_RESP &&
+             springs(a, SIM_TRAP_ANSWER))
         alter_answer(a, packet, now);
 }
 
@@ -237,7 +262,7 @@ static void alter_number(struct sim_adversary *a, struct sim_packet *p)
     if (chance(a, 0.8))
         pn += chance(a, 0.5) ? 1 + pqb_rng_below(&a->rng, 8) : 5000;
     else
-        pn ^= UINT64_C(1) << (PQB_PN_COUNTER_BITS + 1);
+        pn ^= UINT64_C(1) << 62; // far from all that was added
     pqb_wcur_init(&w, p->data + PN_AT, 8);
     pqb_wcur_u64(&w, pn);
     p->origin = SIM_ALTERED;
@@ -280,7 +305,7 @@ void sim_adversary_act(struct sim_adversary *a, const struct pqb_rng *rng, pqb_t
     size_t i;
 
     a->rng = *rng;
-    i = pqb_rng_below(&a->rng, count + 5);
+    i = pqb_rng_below(&a->rng, count + SIM_TRAPS - !a->may_relay);
     if (i < count)
         attacks[i](a, now);
     else

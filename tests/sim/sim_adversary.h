@@ -10,8 +10,10 @@
 #include "common/base/rng.h"
 #include "common/wire/limits.h"
 #include "tests/sim/sim_net.h"
+#include "tests/sim/sim_oracle.h"
 
-#define SIM_SEEN_MAX 16
+#define SIM_SEEN_MAX  16
+#define SIM_RACED_MAX 1024
 
 enum sim_seen {
     SIM_SEEN_HELLO, // INIT and RESUME
@@ -29,22 +31,30 @@ enum sim_trap {
     SIM_TRAP_RELAY = 16, // INIT, RESUME: a copy from his own address, whose answer he passes on
 };
 
+#define SIM_TRAPS 5
+
 struct sim_adversary {
     struct sim_net *net;
+    struct sim_oracle *oracle;
+    bool may_relay;
     struct pqb_rng rng; // of the attack that is prepared
     struct pqb_addr addr;
     uint8_t mac1_key[PQB_KEY_LEN];
     struct sim_packet seen[SIM_SEEN_KINDS][SIM_SEEN_MAX];
     size_t counts[SIM_SEEN_KINDS];
     unsigned traps;
-    uint32_t relayed; // endpoint of the login that is led through his address
-    bool has_relayed; // ever: a session may begin at his address
+    uint32_t relayed;              // endpoint of the login that is led through his address
+    bool has_relayed;              // ever: a session may begin at his address
+    uint64_t raced[SIM_RACED_MAX]; // connection ids of genuine datagrams that came from there
+    size_t raced_count;
 };
 
-void sim_adversary_init(struct sim_adversary *a, struct sim_net *net);
+void sim_adversary_init(struct sim_adversary *a, struct sim_net *net, struct sim_oracle *oracle,
+                        bool may_relay);
 void sim_adversary_learn_key(struct sim_adversary *a, const uint8_t server_public[PQB_KEY_LEN]);
 
-// A datagram leaves an end; one was taken by the other.
+// A datagram leaves an end; one was taken by the other. What he replays and forges brings him no
+// datagram of a session.
 void sim_adversary_on_sent(struct sim_adversary *a, const struct sim_packet *packet,
                            pqb_tstamp now);
 void sim_adversary_on_taken(struct sim_adversary *a, const struct sim_packet *packet);

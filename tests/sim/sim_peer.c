@@ -515,20 +515,29 @@ static void after_call(struct sim_peer *p)
         sim_peer_kill(p, p->is_power_cut, p->now);
 }
 
-uint64_t sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now)
+struct sim_effect sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len,
+                                       pqb_tstamp now)
 {
+    struct sim_effect effect = {.dropped = 1};
     struct pqb_client_stats before, after;
+    enum pqb_client_state state;
+    uint64_t cid;
 
     p->is_known = false;
     if (!p->client)
-        return 1;
+        return effect;
     p->now = p->disk->now = now;
     p->is_touched = true;
+    state = pqb_client_get_state(p->client);
+    cid = pqb_client_cid(p->client);
     pqb_client_get_stats(p->client, &before);
     pqb_client_on_datagram(p->client, data, len, now);
     pqb_client_get_stats(p->client, &after);
+    effect.dropped = after.dropped - before.dropped;
+    effect.has_changed = state != pqb_client_get_state(p->client) ||
+                         cid != pqb_client_cid(p->client) || before.srtt_ns != after.srtt_ns;
     after_call(p);
-    return after.dropped - before.dropped;
+    return effect;
 }
 
 static void pull(struct sim_peer *p)

@@ -67,8 +67,14 @@ void sim_peer_start(struct sim_peer *p, pqb_tstamp now);
 // The process ends. What it had not synced is lost when `is_power_cut`.
 void sim_peer_kill(struct sim_peer *p, bool is_power_cut, pqb_tstamp now);
 
-// How many datagrams and frames the client has dropped of it.
-uint64_t sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len, pqb_tstamp now);
+// What the client made of a datagram.
+struct sim_effect {
+    uint64_t dropped; // datagrams and frames
+    bool has_changed; // its state, session or round-trip time is another now
+};
+
+struct sim_effect sim_peer_on_datagram(struct sim_peer *p, const void *data, size_t len,
+                                       pqb_tstamp now);
 void sim_peer_turn(struct sim_peer *p, pqb_tstamp now); // timers, workload, transmission
 pqb_tstamp sim_peer_next_deadline(struct sim_peer *p);
 

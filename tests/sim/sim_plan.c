@@ -227,6 +227,7 @@ static void draw_security(struct sim_plan *plan, struct pqb_rng *rng)
     plan->ticket_lost = PICK(rng, 0, 0.5, 1);
     plan->keys_every_s = swarm_every(rng, 3, 60);
     plan->attack_every_s = swarm_every(rng, 0.1, 5);
+    plan->attack_relays = PICK(rng, 0, 1);
 }
 
 void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)

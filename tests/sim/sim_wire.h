@@ -35,5 +35,6 @@ void sim_wire_on_sent(struct sim_wire *w, const struct sim_packet *packet);
 // has taken it, so that the same once more is a replay.
 bool sim_wire_on_gateway(struct sim_wire *w, const struct sim_packet *packet,
                          const uint64_t *before, const uint64_t *after);
-// A client has, and dropped so many datagrams and frames.
-bool sim_wire_on_client(struct sim_wire *w, const struct sim_packet *packet, uint64_t dropped);
+// A client has, and dropped so many datagrams and frames; or another session or state came of it.
+bool sim_wire_on_client(struct sim_wire *w, const struct sim_packet *packet, uint64_t dropped,
+                        bool has_changed);

@@ -383,9 +383,10 @@ static void drop_clone(struct sim_world *w, size_t i)
 static void deliver_down(struct sim_world *w, const struct sim_packet *packet)
 {
     struct sim_peer *p = &w->peers[packet->endpoint];
-    const uint64_t dropped = sim_peer_on_datagram(p, packet->data, packet->len, w->now);
+    const struct sim_effect effect = sim_peer_on_datagram(p, packet->data, packet->len, w->now);
 
-    if (w->plan->encrypted > 0 && sim_wire_on_client(&w->wire, packet, dropped))
+    if (w->plan->encrypted > 0 &&
+        sim_wire_on_client(&w->wire, packet, effect.dropped, effect.has_changed))
         sim_adversary_on_taken(&w->adversary, packet);
 }
 
@@ -502,7 +503,7 @@ static void encrypt(struct sim_world *w)
 
     w->oracle.name_tail = SIM_NAME_TAIL;
     sim_wire_init(&w->wire, &w->oracle);
-    sim_adversary_init(&w->adversary, &w->net);
+    sim_adversary_init(&w->adversary, &w->net, &w->oracle, plan->attack_relays > 0);
     sim_adversary_learn_key(&w->adversary, w->gateway.keys.public);
     sim_rekey_set((uint32_t)plan->rekey_packets, seconds(plan->rekey_s));
     w->gateway.wire = &w->wire;

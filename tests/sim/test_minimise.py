@@ -12,11 +12,11 @@ SECONDS = '8'  # for the search; it mostly ends by itself
 
 # What must be left at most, and the share of what there was.
 CASES = [
-    (['--mutant', 'NO_IN_FLIGHT', '--seeds', '1-40'], 20),
+    (['--mutant', 'NO_IN_FLIGHT', '--seeds', '1-40', '--set', 'encrypted=0'], 20),
     (['--mutant', 'UNCERTAIN_IS_SENT', '--seeds', '1-100', '--set',
-      'rollback_every_s=20,clone_every_s=0,send_every_ms=1000,send_burst=1'], 20),
+      'encrypted=0,rollback_every_s=20,clone_every_s=0,send_every_ms=1000,send_burst=1'], 20),
     (['--mutant', 'LOW_BEFORE_SYNC', '--seeds', '62-260', '--set',
-      'kill_every_s=3,kill_in_take=0,send_every_ms=1000,clone_every_s=0'], 40),
+      'encrypted=0,kill_every_s=3,kill_in_take=0,send_every_ms=1000,clone_every_s=0'], 40),
 ]
 SHARE_LEFT = 0.2
 

@@ -182,6 +182,30 @@ static void the_same_seed_gives_the_same_network(void **state)
     sim_net_fini(&net[1]);
 }
 
+static void any_byte_of_an_encrypted_run_may_be_broken_and_is_marked(void **state)
+{
+    static const uint8_t sent[20] = {0x16};
+    struct sim_events events;
+    struct sim_net net;
+    size_t where = 0;
+
+    (void)state;
+    start(&net, &events, (struct sim_net_config){.corrupt = 1, .is_sealed = true});
+    const uint32_t end = sim_net_attach(&net);
+    for (int i = 0; i < 500; i++) {
+        struct sim_packet p;
+
+        sim_net_send_up(&net, end, sent, sizeof(sent), 0);
+        assert_true(sim_net_poll(&net, &p, PQB_NEVER - 1));
+        assert_int_equal(p.origin, SIM_ALTERED);
+        assert_int_not_equal(memcmp(p.data, sent, sizeof(sent)), 0);
+        for (size_t at = 0; at < sizeof(sent); at++)
+            where |= (size_t)(p.data[at] != sent[at]) << at;
+    }
+    assert_int_equal(where, (1u << sizeof(sent)) - 1);
+    sim_net_fini(&net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +216,7 @@ int main(void)
         cmocka_unit_test(the_heap_gives_back_by_time_whatever_the_holds),
         cmocka_unit_test(a_healed_network_loses_nothing),
         cmocka_unit_test(the_same_seed_gives_the_same_network),
+        cmocka_unit_test(any_byte_of_an_encrypted_run_may_be_broken_and_is_marked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
