@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from harness import Gateway, pqb, program, run_cases, run_tool, wait_until
+from harness import Gateway, pqb, program, run_cases, run_tool, token_in, wait_until
 
 CTL = ("stats", "top", "status", "sessions", "user", "inbox", "kick", "drain", "reload", "checkpoint",
        "backup", "verify", "keygen", "token")
@@ -126,12 +126,12 @@ def test_tokens_let_in_and_keep_out(directory):
     with open(tokens, "w", encoding="ascii") as out:
         out.write("alice laptop secret-1\nbob phone secret-2\n")
     with Gateway(directory, "--auth", "static", "--token-file", tokens) as gateway:
-        pqb(gateway, "send", "alice", "laptop", "--token", "secret-1", "--to", "bob", "let in")
+        pqb(gateway, "send", "alice", "laptop", *token_in(directory, "secret-1"), "--to", "bob", "let in")
         for device, token in (("laptop", "secret-2"), ("phone", "secret-1")):
-            pqb(gateway, "send", "alice", device, "--token", token, "--timeout", 1, "--to", "bob",
+            pqb(gateway, "send", "alice", device, *token_in(directory, token), "--timeout", 1, "--to", "bob",
                 "kept out", state=os.path.join(directory, device + token), check=1)
         pqb(gateway, "listen", "bob", "phone", "--count", 1, "--timeout", 1, check=1)
-        done = pqb(gateway, "listen", "bob", "phone", "--token", "secret-2", "--count", 1,
+        done = pqb(gateway, "listen", "bob", "phone", *token_in(directory, "secret-2"), "--count", 1,
                    "--timeout", 20)
         assert done.stdout == "alice\tlet in\n"
         assert gateway.stats()["login.refused"] >= 3
