@@ -231,6 +231,7 @@ class Link:
         self.server_key = getattr(target, "server_key", None)
         self.process = None
         self.target = ""
+        self.report = []  # what it said at its end
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
@@ -242,7 +243,8 @@ class Link:
     def __exit__(self, *exc):
         self.process.send_signal(signal.SIGTERM)
         out, _ = self.process.communicate(timeout=10)
-        print("  link " + "; ".join(out.splitlines()), flush=True)
+        self.report = out.splitlines()
+        print("  link " + "; ".join(self.report), flush=True)
 
 
 class Skip(Exception):

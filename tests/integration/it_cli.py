@@ -8,10 +8,11 @@ import subprocess
 from harness import Gateway, pqb, program, run_cases, run_tool, token_in, wait_until
 
 CTL = ("stats", "top", "status", "sessions", "user", "inbox", "kick", "drain", "reload", "checkpoint",
-       "backup", "verify", "keygen", "token")
+       "backup", "verify", "keygen", "token", "server-key")
 COMMANDS = [("paquebotd",), ("pqb",), ("pqb", "send"), ("pqb", "listen"), ("pqb", "chat"),
             ("pqb", "dead-letters"), ("pqbctl",), ("pqbsim",),
-            ("pqbsim", "load"), ("pqbsim", "link"), *[("pqbctl", name) for name in CTL],
+            ("pqb", "device-key"),
+            ("pqbsim", "load"), ("pqbsim", "link"), ("pqbsim", "inject"), *[("pqbctl", name) for name in CTL],
             ("pqbctl", "token", "issue"), ("pqbctl", "token", "show")]
 NOWHERE = "127.0.0.1:9"  # discard: nobody listens there
 

@@ -176,11 +176,11 @@ static int load_keys(const struct link *l, const struct link_options *o, struct 
         if (o->may_be_plaintext || is_local(o->server))
             return CLI_EXIT_DONE;
         return complain(l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
-                        "On the gateway's machine 'pqbctl server-key' prints it.");
+                        "Use what 'pqbctl server-key' prints on the gateway's machine.");
     }
     if (pqb_hex_decode(key, strlen(key), c->server_key, sizeof(c->server_key)) != PQB_OK)
         return complain(l, CLI_EXIT_USAGE, "--server-key is not 64 hexadecimal digits",
-                        "On the gateway's machine 'pqbctl server-key' prints it.");
+                        "Use what 'pqbctl server-key' prints on the gateway's machine.");
     c->is_sealed = true;
     c->ticket_len = pqb_client_ticket_load(state_path, c->ticket);
     return link_load_device_key(l->command, state_path, c->device_key);
