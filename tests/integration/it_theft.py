@@ -80,11 +80,11 @@ def test_nobody_gets_in_by_the_names_of_somebody_else(directory):
             wait_until(lambda: json.loads(gateway.ctl("user", "alice", "--json").stdout)
                        ["devices"][0]["cursor"] >= 2)
             before, stats = what_is_kept(gateway, "alice"), gateway.stats()
-            forged = Device(directory, other, "alice", "phone")  # its own key, and no issuer of ours
-            forged.state = os.path.join(directory, "forged")
+            forged = Device(os.path.join(directory, "elsewhere"), other, "alice", "phone")
             thieves = (("bob's token", bob.options, bob.state), ("a stolen token", alice.options, None),
                        ("a stolen token and bob's key", alice.options, bob.state),
                        ("another issuer's token", forged.options, forged.state), ("no token", [], None),
+                       ("alice's key, no token", [], alice.state),
                        ("the other device's token", pad.options, pad.state))
             with Link(gateway.target) as link:
                 tries = [(what, attempt(directory, gateway, link.target, options, state, *words))
