@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/client/paquebot.h"
+#include "tests/integration/app_key.h"
 
 #define MS        UINT64_C(1000000)
 #define REJOIN_NS (500 * MS)
@@ -113,7 +114,8 @@ int main(int argc, char **argv)
     config.ctx = &app;
     config.callbacks = (struct pqb_client_callbacks){
         .on_state = on_state, .on_receipt = on_receipt, .on_message = on_message};
-    if (pqb_client_udp_random(config.seed, sizeof(config.seed)) == PQB_CLIENT_OK &&
+    if (app_key_use(&config, argv[4]) &&
+        pqb_client_udp_random(config.seed, sizeof(config.seed)) == PQB_CLIENT_OK &&
         pqb_client_create(&app.c, &config, pqb_client_udp_now()) == PQB_CLIENT_OK)
         status = run(&app, argv);
     pqb_client_destroy(app.c);

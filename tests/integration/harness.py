@@ -4,6 +4,7 @@ and temporary directories that go away. Standard library only.
 A test is a script with cases named test_*; run_cases() runs them and prints one line each. The
 environment names the programs (meson sets it): PQB_BIN is the build directory.
 """
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import traceback
 
 BUILD = os.environ.get("PQB_BIN", "build")
 SANITIZED = os.environ.get("PQB_SANITIZED", "no") == "yes"  # slower: tests shrink their load
+SECURITY = os.environ.get("PQB_SECURITY", "noise")           # of gateways that are not told
 LONG = os.environ.get("PQB_LONG", "0") == "1"                # full campaigns
 SKIPPED = 77                                                # meson's exit status for a skip
 
@@ -29,31 +31,56 @@ def program(name):
     raise FileNotFoundError(f"{name} is not built in {BUILD}")
 
 
+class Target(str):
+    """A gateway's address that knows the gateway's public key; None: it speaks plaintext."""
+    server_key = None
+
+    def __new__(cls, address, server_key):
+        target = super().__new__(cls, address)
+        target.server_key = server_key
+        return target
+
+
+def environment(args, env=None):
+    """A program's environment: with the key of the gateway whose address is among its arguments."""
+    keys = [arg.server_key for arg in args if isinstance(arg, Target) and arg.server_key]
+    return {**os.environ, **({"PQB_SERVER_KEY": keys[0]} if keys else {}), **(env or {})}
+
+
 def run_tool(name, *args, stdin=None, check=0, timeout=60, env=None):
     """Runs a tool; its exit status must be `check` (None: any). Returns the finished process."""
     done = subprocess.run([program(name), *map(str, args)], input=stdin, text=True, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env={**os.environ, **(env or {})}, check=False)
+                          env=environment(args, env), check=False)
     if check is not None and done.returncode != check:
         raise AssertionError(f"{name} {' '.join(map(str, args))}: exit {done.returncode}, not {check}\n"
                              f"{done.stdout}{done.stderr}")
     return done
 
 
+def start_tool(name, *args, **kwargs):
+    """The same in the background; stdout is captured unless told."""
+    kwargs = {"stdout": subprocess.PIPE, "text": True, **kwargs}
+    return subprocess.Popen([program(name), *map(str, args)], env=environment(args), **kwargs)
+
+
 class Gateway:
     """A paquebotd. Restarting it keeps the data directory and, once known, the port."""
 
-    def __init__(self, directory, *options, listen=("127.0.0.1:0",), data=None, env=None):
+    def __init__(self, directory, *options, listen=("127.0.0.1:0",), data=None, env=None,
+                 security=SECURITY):
         self.data = data or os.path.join(directory, "data")
         self.log_path = os.path.join(directory, "gateway.log")
         self.options = list(map(str, options))
         self.listen = list(listen)
         self.env = {**os.environ, **(env or {})}
+        self.security = security
+        self.server_key = None  # once it is known
         self.process = None
         self.ready = ""
 
     def start(self, timeout=30):
-        command = [program("paquebotd"), "--security", "plaintext", "--data", self.data]
+        command = [program("paquebotd"), "--security", self.security, "--data", self.data]
         if "--auth" not in self.options:
             command += ["--auth", "any"]
         for address in self.listen:
@@ -71,7 +98,10 @@ class Gateway:
             if not chunk:
                 time.sleep(0.01)
         assert self.ready.startswith("ready "), self.ready
-        self.listen = [word[7:] for word in self.ready.split() if word.startswith("listen=")]
+        words = [word.split("=", 1) for word in self.ready.split()[1:]]
+        self.server_key = dict(words).get("server-key")
+        assert (self.server_key is None) == (self.security == "plaintext"), self.ready
+        self.listen = [Target(value, self.server_key) for word, value in words if word == "listen"]
         return self
 
     @property
@@ -110,7 +140,8 @@ class Gateway:
 
 def pqb_args(gateway, verb, user, device, *args, state=None, server=None):
     state = state or os.path.join(os.path.dirname(gateway.data), "state", f"{user}.{device}")
-    return [verb, "--server", server or gateway.target, "--user", user, "--device", device,
+    key = ["--server-key", gateway.server_key] if gateway.server_key else []
+    return [verb, "--server", server or gateway.target, *key, "--user", user, "--device", device,
             "--state", state, *map(str, args)]
 
 
@@ -128,6 +159,14 @@ def start_pqb(gateway, verb, user, device, *args, state=None, server=None, stdin
                             stderr=subprocess.PIPE, text=True)
 
 
+def token_in(directory, token):
+    """The options by which pqb reads a token: from a file."""
+    path = os.path.join(directory, "token." + hashlib.sha256(token.encode()).hexdigest()[:8])
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(token + "\n")
+    return ["--token", path]
+
+
 def wait_until(condition, timeout=20, interval=0.05):
     deadline = time.monotonic() + timeout
     while not condition():
@@ -138,9 +177,7 @@ def wait_until(condition, timeout=20, interval=0.05):
 
 def start_load(target, *args):
     """`pqbsim load` in the background; finish_load() waits for it."""
-    return subprocess.Popen([program("pqbsim"), "load", "--target", target, "--json",
-                             *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True)
+    return start_tool("pqbsim", "load", "--target", target, "--json", *args, stderr=subprocess.PIPE)
 
 
 def finish_load(process, timeout=120, title="load"):
@@ -191,20 +228,23 @@ class Link:
     def __init__(self, target, *impairments, listen="127.0.0.1:0"):
         self.command = [program("pqbsim"), "link", "--listen", listen, "--target", target,
                         *map(str, impairments)]
+        self.server_key = getattr(target, "server_key", None)
         self.process = None
         self.target = ""
+        self.report = []  # what it said at its end
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         ready = self.process.stdout.readline()
         assert ready.startswith("ready listen="), ready
-        self.target = ready.split()[1][7:]
+        self.target = Target(ready.split()[1][7:], self.server_key)
         return self
 
     def __exit__(self, *exc):
         self.process.send_signal(signal.SIGTERM)
         out, _ = self.process.communicate(timeout=10)
-        print("  link " + "; ".join(out.splitlines()), flush=True)
+        self.report = out.splitlines()
+        print("  link " + "; ".join(self.report), flush=True)
 
 
 class Skip(Exception):

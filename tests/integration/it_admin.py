@@ -8,7 +8,8 @@ import stat
 import subprocess
 import time
 
-from harness import Gateway, pqb, program, run_cases, run_tool, wait_until
+from harness import (Gateway, pqb, program, run_cases, run_tool, start_load, start_tool, token_in,
+                     wait_until)
 
 
 def refused(*options, check):
@@ -36,7 +37,7 @@ def ask(gateway, raw):
 def test_ready_names_what_was_bound_and_counters_are_there(directory):
     with Gateway(directory, listen=("127.0.0.1:0", "[::1]:0"), *("--shards", 2)) as gateway:
         assert len(gateway.listen) == 2 and all(not a.endswith(":0") for a in gateway.listen)
-        assert "shards=2" in gateway.ready and "security=plaintext" in gateway.ready
+        assert "shards=2" in gateway.ready and "security=noise" in gateway.ready
         stats = gateway.stats()
         for name in ("msg.accepted", "msg.stored", "msg.delivered", "msg.duplicate", "commit.count",
                      "commit.messages", "udp.datagrams_in", "udp.datagrams_out", "udp.bytes_in",
@@ -87,10 +88,11 @@ def test_wrong_settings_are_refused_with_what_to_do(directory):
                                                                                check=2)
     assert "did you mean" in refused("--shard", "1", check=2)
     assert "--token-file" in refused("--auth", "static", check=2)
-    assert "not built into" in refused("--auth", "any", "--security", "noise", check=2)
-    assert "insecure-plaintext" in refused("--auth", "any", "--listen", "0.0.0.0:0", check=2)
-    assert "for loopback only" in refused("--auth", "any", "--listen", "0.0.0.0:0",
-                                          "--insecure-plaintext", "yes", check=2)
+    plain = ("--security", "plaintext", "--listen", "0.0.0.0:0")
+    assert "insecure-plaintext" in refused("--auth", "any", *plain, check=2)
+    assert "for loopback only" in refused("--auth", "any", *plain, "--insecure-plaintext", "yes",
+                                          check=2)
+    assert "for loopback only" in refused("--auth", "any", "--listen", "0.0.0.0:0", check=2)
     assert "cannot open the store" in refused("--auth", "any", "--listen", "127.0.0.1:0", "--data",
                                               os.path.join(directory, "no/such/place"), check=1)
     run_tool("paquebotd", "--auth", "any", "--check-config")
@@ -120,9 +122,9 @@ def test_a_hung_gateway_is_told_from_a_running_one(directory):
 
 def test_an_operator_sees_and_kicks_sessions(directory):
     with Gateway(directory, "--shards", 2) as gateway:
-        running = subprocess.Popen([program("pqbsim"), "load", "--target", gateway.target, "--clients",
-                                    "6", "--rate", "20", "--duration", "4", "--settle", "20"],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        running = start_tool("pqbsim", "load", "--target", gateway.target, "--clients", 6, "--rate", 20,
+                             "--duration", 4, "--settle", 20, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
         try:
             wait_until(lambda: gateway.stats()["session.current"] == 6)
             listed = json.loads(gateway.ctl("sessions", "--json").stdout)
@@ -205,35 +207,24 @@ def test_the_token_file_decides_who_logs_in(directory):
     tokens = os.path.join(directory, "tokens")
     with open(tokens, "w", encoding="utf-8") as out:
         out.write("somebody phone secret\n")
-    # Gateway says --auth any; an option given twice is refused, so this one is started by hand.
-    data = os.path.join(directory, "data")
-    process = subprocess.Popen([program("paquebotd"), "--listen", "127.0.0.1:0", "--data", data, "--auth",
-                                "static", "--token-file", tokens], stdout=subprocess.PIPE, text=True,
-                               stderr=subprocess.DEVNULL)
-    try:
-        ready = process.stdout.readline().split()
-        target = next(word[7:] for word in ready if word.startswith("listen="))
-        pqb_args = ["--server", target, "--user", "somebody", "--device", "phone", "--to", "bob", "--state",
-                    os.path.join(directory, "state"), "--wait", "accepted"]
-        run_tool("pqb", "send", *pqb_args, "--token", "wrong", "--timeout", 1, "hello", check=1)
-        stats = json.loads(run_tool("pqbctl", "--data", data, "stats", "--json").stdout)
+    with Gateway(directory, "--auth", "static", "--token-file", tokens) as gateway:
+        words = ("--to", "bob", "--wait", "accepted", "hello")
+        pqb(gateway, "send", "somebody", "phone", *token_in(directory, "wrong"), "--timeout", 1, *words,
+            check=1)
+        stats = gateway.stats()
         assert stats["login.refused"] > 0 and stats["session.opened"] == 0, stats
-        run_tool("pqb", "send", *pqb_args, "--token", "secret", "--timeout", 20, "hello")
+        pqb(gateway, "send", "somebody", "phone", *token_in(directory, "secret"), "--timeout", 20, *words)
         with open(tokens, "w", encoding="utf-8") as out:
             out.write("one two\n")
-        assert "three words" in run_tool("pqbctl", "reload", env={"PQB_DATA": data}, check=1).stderr
-        process.terminate()
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
+        assert "three words" in run_tool("pqbctl", "reload", env={"PQB_DATA": gateway.data},
+                                         check=1).stderr
+        assert gateway.stop() == 0
 
 
 def test_a_drain_ends_sessions_and_stops(directory):
     with Gateway(directory, "--shards", 2) as gateway:
-        running = subprocess.Popen([program("pqbsim"), "load", "--target", gateway.target, "--clients",
-                                    "10", "--rate", "50", "--duration", "4", "--settle", "30", "--json"],
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        running = start_load(gateway.target, "--clients", 10, "--rate", 50, "--duration", 4, "--settle",
+                             30)
         wait_until(lambda: gateway.stats()["session.current"] == 10)
         begun = time.monotonic()
         gateway.ctl("drain")

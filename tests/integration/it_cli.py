@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 
-from harness import Gateway, pqb, program, run_cases, run_tool, wait_until
+from harness import Gateway, pqb, program, run_cases, run_tool, token_in, wait_until
 
 CTL = ("stats", "top", "status", "sessions", "user", "inbox", "kick", "drain", "reload", "checkpoint",
-       "backup", "verify", "keygen", "token")
+       "backup", "verify", "keygen", "token", "server-key")
 COMMANDS = [("paquebotd",), ("pqb",), ("pqb", "send"), ("pqb", "listen"), ("pqb", "chat"),
             ("pqb", "dead-letters"), ("pqbctl",), ("pqbsim",),
-            ("pqbsim", "load"), ("pqbsim", "link"), *[("pqbctl", name) for name in CTL],
+            ("pqb", "device-key"),
+            ("pqbsim", "load"), ("pqbsim", "link"), ("pqbsim", "inject"), *[("pqbctl", name) for name in CTL],
             ("pqbctl", "token", "issue"), ("pqbctl", "token", "show")]
 NOWHERE = "127.0.0.1:9"  # discard: nobody listens there
 
@@ -126,12 +127,12 @@ def test_tokens_let_in_and_keep_out(directory):
     with open(tokens, "w", encoding="ascii") as out:
         out.write("alice laptop secret-1\nbob phone secret-2\n")
     with Gateway(directory, "--auth", "static", "--token-file", tokens) as gateway:
-        pqb(gateway, "send", "alice", "laptop", "--token", "secret-1", "--to", "bob", "let in")
+        pqb(gateway, "send", "alice", "laptop", *token_in(directory, "secret-1"), "--to", "bob", "let in")
         for device, token in (("laptop", "secret-2"), ("phone", "secret-1")):
-            pqb(gateway, "send", "alice", device, "--token", token, "--timeout", 1, "--to", "bob",
+            pqb(gateway, "send", "alice", device, *token_in(directory, token), "--timeout", 1, "--to", "bob",
                 "kept out", state=os.path.join(directory, device + token), check=1)
         pqb(gateway, "listen", "bob", "phone", "--count", 1, "--timeout", 1, check=1)
-        done = pqb(gateway, "listen", "bob", "phone", "--token", "secret-2", "--count", 1,
+        done = pqb(gateway, "listen", "bob", "phone", *token_in(directory, "secret-2"), "--count", 1,
                    "--timeout", 20)
         assert done.stdout == "alice\tlet in\n"
         assert gateway.stats()["login.refused"] >= 3

@@ -11,7 +11,7 @@ def test_a_script_from_the_document_alone_sends_a_message(directory):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "minimal_client.py")
     lines = [line for line in open(script, encoding="utf-8") if line.strip()]
     assert len(lines) <= 30, f"{len(lines)} lines"
-    with Gateway(directory, "--shards", 1) as gateway:  # on one shard msg:A can say stored at once
+    with Gateway(directory, "--shards", 1, security="plaintext") as gateway:  # on one shard msg:A can say stored at once
         host, port = gateway.target.rsplit(":", 1)
         done = subprocess.run([sys.executable, script, host, port, "sue", "bob", "by hand"],
                               check=True, stdout=subprocess.PIPE, text=True, timeout=30)

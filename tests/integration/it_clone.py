@@ -4,10 +4,9 @@ that was handed over arrives once, or its application is told that it is uncerta
 import collections
 import os
 import shutil
-import subprocess
 import time
 
-from harness import LONG, Gateway, pqb, program, run_cases
+from harness import LONG, Gateway, pqb, run_cases, start_tool
 
 NOWHERE = "127.0.0.1:9"  # discard: nobody listens there
 TAKEN = ("accepted", "stored", "delivered")
@@ -29,9 +28,8 @@ class Copy:
         return copy
 
     def start(self, target, prefix, count, every_ms=5, seconds=20):
-        self.process = subprocess.Popen(
-            [program("clone_app"), target, "alice", "phone", self.path, "bob", prefix, str(count),
-             str(every_ms), str(seconds)], stdout=subprocess.PIPE, text=True)
+        self.process = start_tool("clone_app", target, "alice", "phone", self.path, "bob", prefix, count,
+                                  every_ms, seconds)
         return self
 
     def finish(self, check=0):

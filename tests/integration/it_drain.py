@@ -6,11 +6,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 
-from harness import (SANITIZED, Gateway, Link, finish_load, pqb, program, run_cases, run_tool,
-                     start_load, start_pqb, stored_by_pull_app, wait_until)
+from harness import (SANITIZED, Gateway, Link, finish_load, pqb, run_cases, run_tool, start_load,
+                     start_pqb, start_tool, stored_by_pull_app, wait_until)
 
 STOP_SECONDS = 5
 
@@ -60,8 +59,7 @@ def test_restarts_during_a_page_drain_lose_and_double_nothing(directory):
         pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--timeout", 100,
             stdin="".join(line + "\n" for line in lines), timeout=120)
         with Link(gateway.target, "--delay", 30) as link:
-            app = subprocess.Popen([program("pull_app"), link.target, "bob", "phone", path,
-                                    str(count)], stdout=subprocess.PIPE, text=True)
+            app = start_tool("pull_app", link.target, "bob", "phone", path, count)
             seen = [0]
             for restart in (gateway.kill9, gateway.stop):
                 wait_until(lambda: user(gateway, "bob")["inbox_count"] < count - seen[-1] - 200,

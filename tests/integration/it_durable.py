@@ -2,11 +2,10 @@
 """Accepted means durable: kill -9 under load, again and again; nothing accepted is lost or doubled."""
 import json
 import os
-import subprocess
 import time
 import random
 
-from harness import BUILD, LONG, SANITIZED, Gateway, pqb, program, run_cases
+from harness import BUILD, LONG, SANITIZED, Gateway, pqb, run_cases, start_load
 
 KILLS = 500 if LONG else 5 if SANITIZED else 25
 
@@ -31,11 +30,8 @@ def kills_under_load(directory, count, env=None):
     print(f"seed {seed}, {count} kills", flush=True)
     rng = random.Random(seed)
     with Gateway(directory, env=env) as gateway:
-        load = subprocess.Popen(
-            [program("pqbsim"), "load", "--target", gateway.target, "--clients", "100", "--rate",
-             "500", "--duration", str(count * 0.7), "--settle", "120", "--offline", "0.2", "--loss",
-             "0.02", "--json", "--seed", str(seed)], stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL)
+        load = start_load(gateway.target, "--clients", 100, "--rate", 500, "--duration", count * 0.7,
+                          "--settle", 120, "--offline", 0.2, "--loss", 0.02, "--seed", seed)
         time.sleep(1)
         kills = 0
         while kills < count:

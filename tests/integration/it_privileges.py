@@ -8,7 +8,7 @@ import stat
 import subprocess
 
 from harness import (SANITIZED, Gateway, Skip, finish_load, load, pqb, program, run_cases,
-                     start_load, wait_until)
+                     start_load, token_in, wait_until)
 
 NOBODY = pwd.getpwnam("nobody")
 NO_CAPABILITY = "0" * 16
@@ -214,10 +214,10 @@ def test_secrets_are_in_no_log_and_no_answer(directory):
     with open(tokens, "w", encoding="utf-8") as out:
         out.write("alice laptop Right0Secret\n")
     with Gateway(directory, "--auth", "static", "--token-file", tokens, "--log-level", "debug") as gateway:
-        pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--wait", "accepted", "--token",
-            "Right0Secret", "Body0Text")
-        pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--token", "Wrong0Secret", "--timeout", 1,
-            "Body0Text", check=1, state=os.path.join(directory, "other"))
+        pqb(gateway, "send", "alice", "laptop", "--to", "bob", "--wait", "accepted",
+            *token_in(directory, "Right0Secret"), "Body0Text")
+        pqb(gateway, "send", "alice", "laptop", "--to", "bob", *token_in(directory, "Wrong0Secret"),
+            "--timeout", 1, "Body0Text", check=1, state=os.path.join(directory, "other"))
         with open(tokens, "w", encoding="utf-8") as out:
             out.write("alice laptop Next0Secret\nalice phone Odd0Secret and more\n")
         said = gateway.ctl("reload", check=1)

@@ -228,7 +228,8 @@ def test_wrong_uses_say_what_to_do(directory):
 def test_the_gateway_reads_issuers_and_says_what_is_wrong_with_them(directory):
     issuer = keygen(directory)
     base = ("--data", os.path.join(directory, "data"), "--listen", "127.0.0.1:0")
-    plain = run_tool("paquebotd", *base, "--auth", "token", "--issuer-key", issuer + ".pub", check=2)
+    plain = run_tool("paquebotd", *base, "--security", "plaintext", "--auth", "token", "--issuer-key",
+                     issuer + ".pub", check=2)
     assert "noise" in plain.stderr, plain.stderr
     none = run_tool("paquebotd", *base, "--auth", "token", check=2)
     assert "--issuer-key FILE" in none.stderr, none.stderr

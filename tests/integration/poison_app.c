@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 
 #include "common/client/paquebot.h"
+#include "tests/integration/app_key.h"
 
 #define TIMEOUT_NS UINT64_C(30000000000)
 
@@ -87,7 +88,8 @@ int main(int argc, char **argv)
     config.callbacks.on_message = on_message;
     config.callbacks.on_dead_letter = on_dead_letter;
     config.poison_limit = (uint32_t)strtoul(argv[7], NULL, 10);
-    if (pqb_client_udp_random(config.seed, sizeof(config.seed)) == PQB_CLIENT_OK &&
+    if (app_key_use(&config, argv[4]) &&
+        pqb_client_udp_random(config.seed, sizeof(config.seed)) == PQB_CLIENT_OK &&
         pqb_client_create(&c, &config, pqb_client_udp_now()) == PQB_CLIENT_OK)
         is_done = run(&app, c, argv[1], strtoul(argv[5], NULL, 10));
     pqb_client_destroy(c);

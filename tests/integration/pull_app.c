@@ -19,6 +19,7 @@
 
 #include "common/base/crc32c.h"
 #include "common/client/paquebot.h"
+#include "tests/integration/app_key.h"
 
 #define TIMEOUT_NS UINT64_C(120000000000)
 
@@ -231,7 +232,8 @@ int main(int argc, char **argv)
         app.poison = argv[7];
         config.poison_limit = (uint32_t)strtoul(argv[8], NULL, 10);
     }
-    if (app.fd < 0 || pqb_client_udp_random(config.seed, sizeof(config.seed)) != PQB_CLIENT_OK ||
+    if (app.fd < 0 || !app_key_use(&config, NULL) ||
+        pqb_client_udp_random(config.seed, sizeof(config.seed)) != PQB_CLIENT_OK ||
         pqb_client_create(&client, &config, pqb_client_udp_now()) != PQB_CLIENT_OK) {
         fprintf(stderr, "pull_app: cannot start: %s\n", strerror(errno));
         return 1;

@@ -176,14 +176,14 @@ static int load_keys(const struct link *l, const struct link_options *o, struct 
     if (key == NULL) {
         if (o->may_be_plaintext || is_local(o->server))
             return CLI_EXIT_DONE;
-        return complain(
-            l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
-            "On the gateway's machine 'pqbctl server-key' prints it. Without a key only "
-            "127.0.0.1 and\n[::1] are spoken to, by number.");
+        return complain(l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
+                        "Use what 'pqbctl server-key' prints on the gateway's machine. Without a "
+                        "key only 127.0.0.1
+and [::1] are spoken to, by number.");
     }
     if (pqb_hex_decode(key, strlen(key), c->server_key, sizeof(c->server_key)) != PQB_OK)
         return complain(l, CLI_EXIT_USAGE, "--server-key is not 64 hexadecimal digits",
-                        "On the gateway's machine 'pqbctl server-key' prints it.");
+                        "Use what 'pqbctl server-key' prints on the gateway's machine.");
     c->is_sealed = true;
     c->ticket_len = pqb_client_ticket_load(state_path, c->ticket);
     return link_load_device_key(l->command, state_path, c->device_key);

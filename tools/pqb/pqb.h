@@ -53,7 +53,7 @@ struct link_options {
          .type = CLI_TEXT,                                                        \
          .out = &(o)->server_key,                                                 \
          .value = "HEX",                                                          \
-         .help = "the gateway's public key, as 'pqbctl server-key' prints it "    \
+         .help = "the gateway's public key: 'pqbctl server-key' tells it "        \
                  "[$PQB_SERVER_KEY]"},                                            \
         {.name = "token",                                                         \
          .type = CLI_TEXT,                                                        \

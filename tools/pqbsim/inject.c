@@ -592,7 +592,7 @@ int pqbsim_inject(int argc, char **argv)
          .type = CLI_ADDR,
          .out = &captured,
          .value = "H:P",
-         .help = "replay-pcap: the gateway's address in the capture (where the first INIT went)"},
+         .help = "replay-pcap: the gateway's address in it (where the first INIT went)"},
         {.name = "seed",
          .type = CLI_NUMBER,
          .out = &in.seed,
