@@ -42,8 +42,8 @@ static struct pqb_rate *bucket_of(struct pqb_engine *e, const struct pqb_addr *f
     return &e->prefixes[pqb_siphash24(e->prefix_key, from->ip, len) % PQB_PREFIXES];
 }
 
-// The address is proven, so what it asks for is charged to it. Everybody on this machine would
-// share one bucket; whoever is here can do worse.
+// The address is proven, so what it asks for is charged to it; otherwise anybody could use up its
+// share. Everybody on this machine would share one bucket; whoever is here can do worse.
 static bool is_within_share(struct pqb_engine *e, const struct pqb_addr *from, pqb_tstamp now)
 {
     const uint32_t rate = e->config.login_rate;
@@ -56,9 +56,9 @@ static bool is_within_share(struct pqb_engine *e, const struct pqb_addr *from, p
 
 // True: a handshake may be spent on it; otherwise BUSY is on its way.
 static bool may_spend(struct pqb_engine *e, const struct pqb_addr *from,
-                      const struct pqb_hello *hello, pqb_tstamp now)
+                      const struct pqb_hello *hello, bool is_proven, pqb_tstamp now)
 {
-    if (hello->cookie_len != 0 && !is_within_share(e, from, now)) {
+    if (is_proven && !is_within_share(e, from, now)) {
         pqb_login_send_busy(e, from, hello->init_id, HANDSHAKE_RETRY_MS,
                             PQB_COUNTER_LOGIN_BUSY_PREFIX);
         return false;
@@ -174,6 +174,7 @@ void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, c
     struct pqb_opened_login login = {.is_sealed = true};
     struct opening o = {.from = from, .datagram = data, .hello = &hello};
     const enum pqb_verdict verdict = pqb_hello_decode(data, len, &hello);
+    bool is_proven;
 
     if (verdict != PQB_VERDICT_OK) {
         pqb_count_verdict(e, verdict);
@@ -187,8 +188,8 @@ void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, c
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
     if (!pqb_login_may_begin(e, from, hello.init_id) ||
         !pqb_login_is_cookie_passed(e, from, hello.init_id,
-                                    hello.cookie_len != 0 ? hello.cookie : NULL, now) ||
-        !may_spend(e, from, &hello, now))
+                                    hello.cookie_len != 0 ? hello.cookie : NULL, &is_proven, now) ||
+        !may_spend(e, from, &hello, is_proven, now))
         return;
     login.ciphers = hello.ciphers;
     if ((hello.type == PQB_DATAGRAM_INIT || open_ticket(e, &o, &login)) && read_message(e, &o) &&

@@ -81,10 +81,11 @@ static uint64_t draw_cid(struct pqb_engine *e)
 }
 
 bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
-                                const uint8_t *cookie, pqb_tstamp now)
+                                const uint8_t *cookie, bool *is_proven, pqb_tstamp now)
 {
+    *is_proven = cookie != NULL && pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now);
     if (cookie != NULL) {
-        if (pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now))
+        if (*is_proven)
             return true;
         pqb_count(e, PQB_COUNTER_LOGIN_COOKIE_BAD);
     }
@@ -229,6 +230,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     struct pqb_init *init = &login.init;
     const enum pqb_verdict verdict = pqb_init_decode(e->unpacker, data, len, init);
     uint32_t shard;
+    bool is_proven;
 
     if (verdict != PQB_VERDICT_OK) {
         pqb_count_verdict(e, verdict);
@@ -245,7 +247,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
     if (pqb_login_may_begin(e, from, init->init_id) &&
         pqb_login_is_cookie_passed(e, from, init->init_id,
-                                   init->cookie_len != 0 ? init->cookie : NULL, now) &&
+                                   init->cookie_len != 0 ? init->cookie : NULL, &is_proven, now) &&
         is_let_in(e, &login))
         pqb_login_on_opened(e, from, &login, now);
 }
