@@ -503,8 +503,8 @@ int pqb_client_set_token(struct pqb_client *c, const char *token)
     free(c->token);
     c->token = copy;
     c->token_len = (uint16_t)(copy != NULL ? strlen(copy) : 0);
-    if (c->login.phase == PQB_LOGIN_ASKING) // what is under way has the old one
-        pqb_login_start(c, c->now);
+    if (c->login.phase == PQB_LOGIN_ASKING && !c->login.is_resuming)
+        pqb_login_start(c, c->now); // what is under way has the old one
     return PQB_OK;
 }
 

@@ -305,6 +305,9 @@ size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
         return 0;
     if (l->is_resuming && l->inits >= PQB_CLIENT_RESUMES_MAX)
         begin(c, false);
+    // Told before anything is read: the application may bring another token, which begins anew.
+    if (l->inits > 0 && !l->has_cookie)
+        pqb_client_set_state(c, PQB_CLIENT_CONNECTING, PQB_REASON_TIMEOUT);
     const struct pqb_init init = {
         .init_id = l->init_id,
         .cookie = l->cookie,
@@ -319,8 +322,7 @@ size_t pqb_login_poll(struct pqb_client *c, uint8_t *out, pqb_tstamp now)
     const pqb_duration wait = init_wait(c);
     l->at = pqb_tstamp_add(now, wait + pqb_client_jitter(c, wait / 4));
     c->stats.inits_sent++;
-    if (++l->inits > 1 && !l->has_cookie)
-        pqb_client_set_state(c, PQB_CLIENT_CONNECTING, PQB_REASON_TIMEOUT);
+    l->inits++;
     return write_init(c, &init, out);
 }
 

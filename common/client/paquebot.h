@@ -26,8 +26,8 @@
 //
 // Threads: every object belongs to one thread at a time. Different clients may run on different
 // threads unless they share a scratch or a store. Callbacks run inside the calls that drive the
-// client, on that thread; from a callback you may send, abandon, pull, resume, close and read
-// state, but not destroy the client or drive it.
+// client, on that thread; from a callback you may send, abandon, pull, resume, close, set a token
+// and read state, but not destroy the client or drive it.
 //
 // Time: `now` is monotonic nanoseconds from any origin above 0; it must never go back.
 // Strings: user, device and recipient names are UTF-8 without control characters, NUL-terminated.

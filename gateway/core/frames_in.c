@@ -148,8 +148,9 @@ void pqb_session_on_datagram(struct pqb_engine *e, struct pqb_session *s,
     struct pqb_data d;
     struct pqb_channel_receipt receipt;
 
-    if (PQB_MUTANT(MOVE_BEFORE_OPENING))
-        pqb_path_on_datagram(&s->path, from, (uint32_t)len, true, &e->rng, now);
+    if (PQB_MUTANT(MOVE_BEFORE_OPENING) &&
+        pqb_path_on_datagram(&s->path, from, (uint32_t)len, true, &e->rng) != PQB_OK)
+        pqb_count(e, PQB_COUNTER_MEMORY_FAILED);
     if (!open_datagram(e, s, data, len, &d, now))
         return;
     receipt = pqb_channel_on_data(&s->channel, &d, now);

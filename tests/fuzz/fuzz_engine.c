@@ -1,6 +1,8 @@
 // The input is a list of events at a gateway with a few clients: logins, frames honest and forged,
 // datagrams of any bytes, addresses that change, time, aborted batches, crashes. After every turn
 // the engine's invariants are checked; nothing may leave that was not asked for by a valid peer.
+// An input that begins with SEALED is about an encrypted gateway: the same events behind its seals,
+// logins in full and by ticket.
 #include <string.h>
 
 #include "common/base/check.h"
@@ -12,7 +14,8 @@
 
 enum {
     PEERS = 4,
-    EVENTS_MAX = 120
+    EVENTS_MAX = 120,
+    SEALED = 0xee
 };
 
 struct world {
@@ -72,6 +75,8 @@ static void note_sent(struct world *w)
             p->epoch = f.epoch_a.epoch;
             p->low = 1;
         }
+        if (p->identity)
+            (void)peer_take_ticket(p);
         (void)peer_take_resp(p);
     }
     gate_clear(&gate);
@@ -181,6 +186,7 @@ static void send_raw_frame(struct world *w)
     const uint8_t code = next_u8(w);
     const size_t wanted = next_u8(w);
     const size_t len = PQB_MIN(wanted, pqb_rcur_left(&w->input));
+    size_t whole = PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + len;
 
     pqb_data_header_encode(&header, data);
     data[PQB_DATA_HEADER_LEN] = code;
@@ -189,8 +195,8 @@ static void send_raw_frame(struct world *w)
     if (len > 0)
         memcpy(data + PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN, pqb_rcur_bytes(&w->input, len),
                len);
-    pqb_engine_on_datagram(gate.engines[0], &p->addr, data,
-                           PQB_DATA_HEADER_LEN + PQB_FRAME_HEADER_LEN + len, gate.store.now);
+    peer_seal(p, data, &whole);
+    pqb_engine_on_datagram(gate.engines[0], &p->addr, data, whole, gate.store.now);
 }
 
 static void send_raw_datagram(struct world *w)
@@ -316,8 +322,11 @@ static void step(struct world *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world w = {.top = {0}};
+    const bool is_sealed = size > 0 && data[0] == SEALED;
 
     gate_init(&gate, 1);
+    if (is_sealed)
+        gate_protect(&gate);
     gate.config.push_max = 4;
     gate.config.rate = 50;
     gate.config.rate_burst = 20;
@@ -333,6 +342,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.peers[2] = peer_ready(&gate, users[2], devices[2], 3);
     note_sent(&w);
     pqb_rcur_init(&w.input, data, size);
+    if (is_sealed)
+        (void)next_u8(&w);
     for (int i = 0; i < EVENTS_MAX && pqb_rcur_left(&w.input) > 0; i++)
         step(&w);
     gate_settle(&gate);

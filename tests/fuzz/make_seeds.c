@@ -1,7 +1,7 @@
 // Writes the first corpora: samples of every datagram and frame, what the structure check has to
 // refuse, records, rows and a history of them, a counters page, lines of the control socket, a
-// client's state, tokens and revocations. usage: make_seeds CORPUS_FOLDER (with a folder per target
-// inside)
+// client's state, tokens, tickets and revocations. usage: make_seeds CORPUS_FOLDER (with a folder
+// per target inside)
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +103,74 @@ static void write_datagrams(struct pqb_rng *rng)
     write_seed("datagram", "retry", bytes, pqb_retry_encode(&retry, bytes));
     write_seed("datagram", "busy", bytes, pqb_busy_encode(&busy, bytes));
     write_seed("datagram", "reset", bytes, pqb_reset_encode(&reset, bytes));
+}
+
+// Of the suite noise: the datagrams, whose messages nobody can read without keys, and what is in
+// them. As datagrams also for the first look at any.
+static void write_hellos(struct pqb_rng *rng)
+{
+    static const uint8_t ticket[PQB_TICKET_LEN] = {9}, cookie[PQB_COOKIE_LEN] = {8};
+    static const enum pqb_datagram_type types[] = {PQB_DATAGRAM_INIT, PQB_DATAGRAM_RESUME};
+    static const char *const names[] = {"init", "resume"};
+    uint8_t bytes[PQB_DATAGRAM_MAX];
+    struct pqb_init init;
+    struct pqb_resp resp;
+    char name[32];
+    size_t len;
+
+    for (size_t i = 0; i < PQB_ARRAY_LEN(types); i++) {
+        struct pqb_hello hello = {
+            .type = types[i], .ciphers = 3, .init_id = 5, .ticket = i == 1 ? ticket : NULL};
+        uint8_t *message = pqb_hello_begin(&hello, bytes);
+
+        memset(message, 0x5a, hello.message_len);
+        write_seed("hello", names[i], bytes, PQB_INIT_LEN);
+        (void)snprintf(name, sizeof(name), "noise_%s", names[i]);
+        write_seed("datagram", name, bytes, PQB_INIT_LEN);
+        pqb_hello_put_cookie(bytes, cookie);
+        (void)snprintf(name, sizeof(name), "%s_cookie", names[i]);
+        write_seed("hello", name, bytes, PQB_INIT_LEN);
+        wire_sample_init(rng, i == 0 ? WIRE_SAMPLE_HIGHEST : WIRE_SAMPLE_RANDOM, &init);
+        pqb_hello_payload_encode(types[i], &init, bytes, 900);
+        (void)snprintf(name, sizeof(name), "%s_payload", names[i]);
+        write_seed("hello", name, bytes, 900);
+    }
+    wire_sample_resp(rng, WIRE_SAMPLE_RANDOM, &resp);
+    write_seed("hello", "resp_payload", bytes, pqb_answer_payload_encode(&resp, bytes));
+    len = pqb_answer_begin(7, bytes);
+    memset(bytes + len, 0x5a, 150);
+    write_seed("hello", "resp", bytes, len + 150);
+    write_seed("datagram", "noise_resp", bytes, len + 150);
+}
+
+// {0 any bytes, 1 a mask over a good one, 2 what is sealed}, as fuzz_ticket takes them apart.
+static void write_tickets(void)
+{
+    uint8_t bytes[1 + PQB_TICKET_LEN] = {1};
+    struct pqb_writer_cursor w;
+
+    write_seed("ticket", "good", bytes, 1);
+    bytes[100] = 0x10;
+    write_seed("ticket", "flipped", bytes, sizeof(bytes));
+    bytes[0] = 0;
+    bytes[1] = 3;
+    write_seed("ticket", "any", bytes, sizeof(bytes));
+    memset(bytes, 0, sizeof(bytes));
+    pqb_wcur_init(&w, bytes, sizeof(bytes));
+    pqb_wcur_u8(&w, 2);
+    pqb_wcur_u8(&w, 5);
+    pqb_wcur_bytes(&w, "alice", 5);
+    w.at += PQB_USER_MAX - 5;
+    pqb_wcur_u8(&w, 5);
+    pqb_wcur_bytes(&w, "phone", 5);
+    w.at += PQB_DEVICE_MAX - 5 + PQB_KEY_LEN;
+    pqb_wcur_u64(&w, UINT64_MAX);
+    pqb_wcur_u64(&w, UINT64_MAX);
+    write_seed("ticket", "sealed", bytes, sizeof(bytes));
+    bytes[1] = PQB_USER_MAX + 1;
+    write_seed("ticket", "sealed_long_name", bytes, sizeof(bytes));
+    bytes[1] = 0;
+    write_seed("ticket", "sealed_no_name", bytes, sizeof(bytes));
 }
 
 // ------------------------------------------------------------------------------ what is stored
@@ -354,6 +422,8 @@ int main(int argc, char **argv)
     write_frames(&rng);
     write_structures();
     write_datagrams(&rng);
+    write_hellos(&rng);
+    write_tickets();
     write_records();
     write_counters();
     write_control();

@@ -24,10 +24,14 @@ static bool post(void *ctx, uint32_t shard, const void *mail, size_t len)
 
 static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_grant *out)
 {
-    const struct gate *g = ctx;
+    struct gate *g = ctx;
 
-    (void)c;
-    *out = (struct pqb_grant){.expires_ms = UINT64_MAX - 1};
+    *out = (struct pqb_grant){.expires_ms = g->expires_ms};
+    memset(g->key_seen, 0, sizeof(g->key_seen));
+    if (c->device_key) {
+        memcpy(g->key_seen, c->device_key, sizeof(g->key_seen));
+        pqb_key_id(c->device_key, out->key_id);
+    }
     return !g->is_login_refused;
 }
 
@@ -36,7 +40,7 @@ static bool may_stay(void *ctx, const struct pqb_text *user, const struct pqb_te
 {
     const struct gate *g = ctx;
 
-    PQB_ASSERT(device->len > 0 && grant->expires_ms == UINT64_MAX - 1);
+    PQB_ASSERT(device->len > 0 && grant->expires_ms == g->expires_ms);
     if (!g->revoked_user)
         return true;
     return g->revoked_user[0] && (user->len != strlen(g->revoked_user) ||
@@ -52,7 +56,9 @@ static pqb_wall_ms wall(void *ctx)
 
 void gate_init(struct gate *g, uint32_t shards)
 {
-    *g = (struct gate){.mails_max = GATE_MAILS_MAX};
+    memset(g, 0, sizeof(*g));
+    g->mails_max = GATE_MAILS_MAX;
+    g->expires_ms = UINT64_MAX - 1;
     fixture_init(&g->store);
     g->store.config.shards = shards;
     g->store.config.requests_max = 1024;
@@ -60,6 +66,28 @@ void gate_init(struct gate *g, uint32_t shards)
     g->config.shards = shards;
     g->sent = calloc(GATE_SENT_MAX, sizeof(*g->sent));
     PQB_ASSERT(g->sent && pqb_unpacker_create(&g->unpacker) == PQB_OK);
+}
+
+void gate_protect(struct gate *g)
+{
+    static const uint8_t present[PQB_KEY_LEN] = {0, 1}, before[PQB_KEY_LEN] = {0, 2};
+
+    PQB_ASSERT(pqb_aead_init() == PQB_OK);
+    pqb_server_keys_add(&g->keys, present);
+    pqb_server_keys_add(&g->keys, before);
+    g->keys.ciphers = pqb_aead_ciphers();
+    g->keys.tickets = (struct pqb_ticket_keys){.count = 1, .at = {{.id = 7, .key = {1, 2, 3}}}};
+    g->config.keys = &g->keys;
+}
+
+void gate_reconfigure(struct gate *g)
+{
+    for (uint32_t i = 0; i < g->config.shards; i++) {
+        struct pqb_engine_config config = g->config;
+
+        config.shard = i;
+        pqb_engine_reconfigure(g->engines[i], &config);
+    }
 }
 
 static void open_engines(struct gate *g)
@@ -211,26 +239,40 @@ void gate_clear(struct gate *g)
 
 // ------------------------------------------------------------------------------------ peers
 
+static struct peer_identity *make_identity(struct gate *g)
+{
+    struct peer_identity *id = &g->identities[g->identity_count++];
+    const uint8_t seed[PQB_SECRET_SEED_LEN] = {(uint8_t)g->identity_count};
+
+    PQB_ASSERT(g->identity_count <= GATE_PEERS_MAX);
+    memcpy(id->server_key, g->keys.at[0].pair.public, PQB_KEY_LEN);
+    id->device.secret[1] = (uint8_t)(10 + g->identity_count);
+    pqb_noise_keypair_complete(&id->device);
+    pqb_secret_rng_init(&id->rng, seed);
+    id->ciphers = pqb_aead_ciphers();
+    return id;
+}
+
 struct peer peer_make(struct gate *g, const char *user, const char *device, uint16_t port)
 {
     return (struct peer){.g = g,
+                         .identity = g->config.keys ? make_identity(g) : NULL,
                          .addr = {.ip = {127, 0, 0, 1}, .port = port, .family = 4},
                          .user = user,
                          .device = device,
                          .init_id = port * UINT64_C(1000)};
 }
 
-static void deliver(struct peer *p, const uint8_t *data, size_t len)
+void gate_deliver(struct gate *g, const struct pqb_addr *from, const uint8_t *data, size_t len)
 {
-    const int shard = pqb_engine_shard_of(data, len, p->g->config.shards);
+    const int shard = pqb_engine_shard_of(data, len, g->config.shards);
 
-    pqb_engine_on_datagram(p->g->engines[shard < 0 ? 0 : shard], &p->addr, data, len,
-                           p->g->store.now);
+    pqb_engine_on_datagram(g->engines[shard < 0 ? 0 : shard], from, data, len, g->store.now);
 }
 
-void peer_send_init(struct peer *p, const uint8_t *cookie)
+static struct pqb_init init_of(const struct peer *p, const uint8_t *cookie)
 {
-    const struct pqb_init init = {
+    return (struct pqb_init){
         .init_id = p->init_id,
         .cookie = cookie,
         .cookie_len = cookie ? PQB_COOKIE_LEN : 0,
@@ -241,9 +283,88 @@ void peer_send_init(struct peer *p, const uint8_t *cookie)
         .low = p->low,
         .cursor = p->cursor,
     };
+}
+
+void peer_sign_hello(const struct peer *p, uint8_t *hello)
+{
+    uint8_t key[PQB_KEY_LEN];
+
+    pqb_mac1_key(p->identity->server_key, key);
+    pqb_mac1_make(key, hello, PQB_HELLO_MAC1_AT, hello + PQB_HELLO_MAC1_AT);
+}
+
+static void make_hello(struct peer *p, const struct pqb_init *init)
+{
+    struct peer_identity *id = p->identity;
+    struct pqb_hello hello = {.type = id->is_resuming ? PQB_DATAGRAM_RESUME : PQB_DATAGRAM_INIT,
+                              .ciphers = id->ciphers,
+                              .init_id = p->init_id,
+                              .ticket = id->is_resuming ? id->ticket : NULL};
+    uint8_t prologue[PQB_PROLOGUE_MAX], payload[PQB_INIT_LEN], ephemeral[PQB_KEY_LEN];
+    uint8_t *message = pqb_hello_begin(&hello, id->hello);
+    const size_t prologue_len = pqb_prologue_make(id->hello, hello.ticket, prologue);
+    const size_t len =
+        hello.message_len - (id->is_resuming ? PQB_NOISE_NNPSK0_OVERHEAD : PQB_NOISE_IK_OVERHEAD);
+
+    if (id->is_resuming)
+        pqb_noise_init_nnpsk0(&id->noise, true, id->psk, prologue, prologue_len);
+    else
+        pqb_noise_init_ik(&id->noise, true, &id->device, id->server_key, prologue, prologue_len);
+    pqb_hello_payload_encode(hello.type, init, payload, len);
+    pqb_secret_rng_fill(&id->rng, ephemeral, sizeof(ephemeral));
+    PQB_ASSERT(pqb_noise_write(&id->noise, ephemeral, payload, len, message) == hello.message_len);
+    id->hello_id = p->init_id;
+}
+
+const uint8_t *peer_make_hello(struct peer *p, const uint8_t *cookie)
+{
+    const struct pqb_init init = init_of(p, cookie);
+
+    if (p->identity->hello_id != p->init_id)
+        make_hello(p, &init);
+    if (cookie)
+        pqb_hello_put_cookie(p->identity->hello, cookie);
+    peer_sign_hello(p, p->identity->hello);
+    return p->identity->hello;
+}
+
+void peer_send_init(struct peer *p, const uint8_t *cookie)
+{
+    const struct pqb_init init = init_of(p, cookie);
     uint8_t data[PQB_DATAGRAM_MAX];
 
-    deliver(p, data, pqb_init_encode(&init, data));
+    if (p->identity)
+        gate_deliver(p->g, &p->addr, peer_make_hello(p, cookie), PQB_INIT_LEN);
+    else
+        gate_deliver(p->g, &p->addr, data, pqb_init_encode(&init, data));
+}
+
+// A copy reads it: whatever it is, the true one can still be read.
+static bool read_sealed_resp(struct peer *p, const struct pqb_transmit *t)
+{
+    struct peer_identity *id = p->identity;
+    uint8_t payload[PQB_DATAGRAM_MAX];
+    struct pqb_noise noise = id->noise;
+    const uint8_t *message;
+    size_t message_len, len;
+    uint64_t init_id;
+
+    if (id->hello_id != p->init_id ||
+        pqb_answer_decode(t->data, t->len, &init_id, &message, &message_len) != PQB_VERDICT_OK ||
+        init_id != p->init_id || !pqb_noise_read(&noise, message, message_len, payload, &len) ||
+        pqb_answer_payload_decode(p->g->unpacker, payload, len, &p->resp) != PQB_VERDICT_OK)
+        return false;
+    p->resp.init_id = init_id;
+    id->cipher = (enum pqb_cipher)p->resp.cipher;
+    pqb_noise_finish(&noise, id->send, id->recv);
+    return true;
+}
+
+static bool read_resp(struct peer *p, const struct pqb_transmit *t)
+{
+    return p->identity
+               ? read_sealed_resp(p, t)
+               : pqb_resp_decode(p->g->unpacker, t->data, t->len, &p->resp) == PQB_VERDICT_OK;
 }
 
 bool peer_take_resp(struct peer *p)
@@ -251,8 +372,7 @@ bool peer_take_resp(struct peer *p)
     for (size_t i = p->g->sent_count; i > 0; i--) {
         const struct pqb_transmit *t = &p->g->sent[i - 1];
 
-        if (pqb_addr_is_equal(&t->to, &p->addr) &&
-            pqb_resp_decode(p->g->unpacker, t->data, t->len, &p->resp) == PQB_VERDICT_OK &&
+        if (pqb_addr_is_equal(&t->to, &p->addr) && read_resp(p, t) &&
             p->resp.init_id == p->init_id) {
             p->cid = p->resp.cid;
             p->pn = 0;
@@ -304,20 +424,42 @@ void gate_open_with_two(struct gate *g, struct peer *alice, struct peer *bob)
     gate_clear(g);
 }
 
-void peer_send(struct peer *p, const struct pqb_frame *frames, size_t count)
+void peer_seal(const struct peer *p, uint8_t *datagram, size_t *len)
 {
-    uint8_t data[PQB_DATAGRAM_MAX];
+    const struct pqb_aead_with with = {
+        .number = p->pn, .ad = datagram, .ad_len = PQB_DATA_CLEAR_LEN};
+    uint8_t *sealed = datagram + PQB_DATA_CLEAR_LEN;
+
+    if (!p->identity || p->identity->cipher == PQB_CIPHER_NONE)
+        return;
+    PQB_ASSERT(*len + PQB_TAG_LEN <= PQB_DATAGRAM_MAX);
+    pqb_aead_seal(p->identity->cipher, p->identity->send, &with, sealed, *len - PQB_DATA_CLEAR_LEN,
+                  sealed);
+    *len += PQB_TAG_LEN;
+}
+
+size_t peer_make_data(struct peer *p, const struct pqb_frame *frames, size_t count, uint8_t *out)
+{
     const struct pqb_data header = {.cid = p->cid, .pn = ++p->pn, .echo_pn = (uint32_t)p->pn_seen};
+    const size_t room = PQB_DATAGRAM_MAX - (p->identity ? PQB_TAG_LEN : 0);
     size_t len = PQB_DATA_HEADER_LEN;
 
-    pqb_data_header_encode(&header, data);
+    pqb_data_header_encode(&header, out);
     for (size_t i = 0; i < count; i++) {
-        const size_t written = pqb_frame_encode(&frames[i], data + len, sizeof(data) - len);
+        const size_t written = pqb_frame_encode(&frames[i], out + len, room - len);
 
         PQB_ASSERT(written > 0);
         len += written;
     }
-    deliver(p, data, len);
+    peer_seal(p, out, &len);
+    return len;
+}
+
+void peer_send(struct peer *p, const struct pqb_frame *frames, size_t count)
+{
+    uint8_t data[PQB_DATAGRAM_MAX];
+
+    gate_deliver(p->g, &p->addr, data, peer_make_data(p, frames, count, data));
 }
 
 void peer_send_one(struct peer *p, struct pqb_frame frame)
@@ -343,14 +485,34 @@ void peer_ack(struct peer *p, uint64_t cursor)
     peer_send_one(p, (struct pqb_frame){.type = PQB_FRAME_ACK_R, .ack_r = {.cursor = cursor}});
 }
 
+// What the engine sent on the peer's connection id, without its seal, borrowing from `plain`.
+static bool open_data(const struct peer *p, const struct pqb_transmit *t, uint8_t *plain,
+                      struct pqb_data *d)
+{
+    const struct peer_identity *id = p->identity;
+
+    if (pqb_data_decode(t->data, t->len, d) != PQB_VERDICT_OK || d->cid != p->cid)
+        return false;
+    if (!id || id->cipher == PQB_CIPHER_NONE)
+        return true;
+    const struct pqb_aead_with with = {
+        .number = d->pn, .ad = t->data, .ad_len = PQB_DATA_CLEAR_LEN};
+    memcpy(plain, t->data, PQB_DATA_CLEAR_LEN);
+    return pqb_aead_open(id->cipher, id->recv, &with, t->data + PQB_DATA_CLEAR_LEN,
+                         t->len - PQB_DATA_CLEAR_LEN, plain + PQB_DATA_CLEAR_LEN) &&
+           pqb_data_decode(plain, t->len - PQB_TAG_LEN, d) == PQB_VERDICT_OK;
+}
+
 // Counts frames of a type, and fills `out` with the nth.
 static unsigned scan(const struct peer *p, enum pqb_frame_type type, unsigned nth,
                      struct pqb_frame *out, bool *is_found)
 {
+    static uint8_t found[PQB_DATAGRAM_MAX]; // what `out` borrows from
     unsigned count = 0;
 
     for (size_t i = 0; i < p->g->sent_count; i++) {
         const struct pqb_transmit *t = &p->g->sent[i];
+        uint8_t plain[PQB_DATAGRAM_MAX];
         struct pqb_data d;
         struct pqb_bytes content;
         enum pqb_verdict verdict;
@@ -358,12 +520,14 @@ static unsigned scan(const struct peer *p, enum pqb_frame_type type, unsigned nt
         const uint8_t *at;
         uint8_t code;
 
-        if (pqb_data_decode(t->data, t->len, &d) != PQB_VERDICT_OK || d.cid != p->cid)
+        if (!open_data(p, t, plain, &d))
             continue;
         at = d.frames;
         while (pqb_frame_next(&at, d.frames + d.frames_len, &code, &content, &verdict)) {
             if (code != type || count++ != nth || !out)
                 continue;
+            if (p->identity)
+                content.data = memcpy(found, content.data, content.len);
             PQB_ASSERT(pqb_frame_decode(p->g->unpacker, code, content, &f) == PQB_VERDICT_OK);
             *out = f;
             *is_found = true;
@@ -383,6 +547,19 @@ bool peer_got(const struct peer *p, enum pqb_frame_type type, unsigned nth, stru
 unsigned peer_got_count(const struct peer *p, enum pqb_frame_type type)
 {
     return scan(p, type, 0, NULL, NULL);
+}
+
+bool peer_take_ticket(struct peer *p)
+{
+    const unsigned count = peer_got_count(p, PQB_FRAME_TICKET);
+    struct pqb_frame f;
+
+    if (count == 0 || !peer_got(p, PQB_FRAME_TICKET, count - 1, &f))
+        return false;
+    memcpy(p->identity->ticket, f.ticket.ticket, PQB_TICKET_LEN);
+    memcpy(p->identity->psk, f.ticket.psk, PQB_KEY_LEN);
+    p->identity->is_resuming = true;
+    return true;
 }
 
 unsigned peer_datagrams(const struct peer *p)
@@ -436,6 +613,20 @@ int gate_begin_two_shards(void **state)
 {
     gate_init(&the_gate, 2);
     *state = &the_gate;
+    return 0;
+}
+
+int gate_begin_protected(void **state)
+{
+    (void)gate_begin(state);
+    gate_protect(&the_gate);
+    return 0;
+}
+
+int gate_begin_protected_two_shards(void **state)
+{
+    (void)gate_begin_two_shards(state);
+    gate_protect(&the_gate);
     return 0;
 }
 

@@ -7,6 +7,10 @@
 #include <stdint.h>
 
 #include "common/client/paquebot.h"
+#include "common/proto/aead.h"
+#include "common/proto/noise.h"
+#include "common/proto/packet_keys.h"
+#include "common/proto/server_keys.h"
 #include "common/wire/datagram.h"
 #include "common/wire/frame.h"
 
@@ -23,7 +27,8 @@ enum fake_event_type {
     FAKE_GAP,
     FAKE_BACKLOG,
     FAKE_FORGOTTEN,
-    FAKE_DEAD_LETTER
+    FAKE_DEAD_LETTER,
+    FAKE_TICKET
 };
 
 struct fake_event {
@@ -31,7 +36,7 @@ struct fake_event {
     uint64_t id,
         to; // receipt: id; message, dead letter: iseq; gap, forgotten: from, to; backlog: count
     unsigned a, b; // state, reason; receipt, refusal; gap reason; attempts
-    size_t len;    // of the body
+    size_t len;    // of the body; of the ticket
     char text[64]; // first bytes of the body
     char from[65];
 };
@@ -54,12 +59,30 @@ struct fake {
     int refuse_messages; // so many messages are answered "not now"
     bool is_deaf;        // the test's application takes nothing while set
     uint64_t dies_at;    // the application dies when it is handed this iseq; 0: it does not
-    struct pqb_client_store *at_death; // what its store then was
+    struct pqb_client_store *at_death;                               // what its store then was
+    void (*on_state)(struct fake *f, enum pqb_client_reason reason); // what the test does besides
+
+    // Of a gateway that is spoken to encrypted.
+    bool is_sealed;
+    struct pqb_noise_keypair server, device;
+    struct pqb_hello hello; // the last INIT or RESUME; borrows from init_datagram
+    uint8_t init_payload[PQB_INIT_LEN];
+    size_t resumes;         // among `inits`
+    struct pqb_noise noise; // after it
+    uint8_t lives;          // clients that were made, each with secrets of its own
+    uint8_t resp_count;     // answers, each with an ephemeral key of its own
+    uint8_t send[PQB_KEY_LEN], recv[PQB_KEY_LEN];
+    uint8_t ticket[PQB_TICKET_LEN], psk[PQB_KEY_LEN]; // that the gateway has given last
+    uint8_t kept[PQB_CLIENT_TICKET_LEN];              // what the application keeps of on_ticket
+    size_t kept_len;
 };
 
 // A client of user alice, device phone, over `store` (NULL: a new memory store that the fake owns).
 void fake_start(struct fake *f, struct pqb_client_store *store,
                 const struct pqb_client_config *base);
+// The same, encrypted, by an application that keeps tickets.
+void fake_start_sealed(struct fake *f, struct pqb_client_store *store,
+                       const struct pqb_client_config *base);
 void fake_stop(struct fake *f, bool keep_store);
 
 // The client dies and comes back over the same store.
@@ -77,11 +100,15 @@ void fake_advance(struct fake *f, uint64_t duration);
 
 // Answers to the last INIT.
 struct pqb_resp fake_resp(const struct fake *f);
+size_t fake_make_resp(struct fake *f, const struct pqb_resp *resp, uint8_t *out); // not sent
 void fake_send_resp(struct fake *f, const struct pqb_resp *resp);
+void fake_give(struct fake *f, const uint8_t *datagram, size_t len); // any bytes; then pumps
 
 // Frames to the client, one datagram each call; then pumps.
 void fake_send(struct fake *f, const struct pqb_frame *frames, size_t count);
 void fake_deliver_only(struct fake *f, const struct pqb_frame *frames, size_t count);
+size_t fake_make_data(struct fake *f, const struct pqb_frame *frames, size_t count, uint8_t *out);
+void fake_send_ticket(struct fake *f, uint8_t n); // the nth
 
 // Connects and brings the client online, in epoch 7 if it had none.
 void fake_login(struct fake *f);

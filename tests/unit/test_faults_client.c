@@ -142,21 +142,50 @@ static void live(void)
     take_large(3);
 }
 
-static void a_client_lives_with_any_allocation_that_fails(void **state)
+// A ticket, the session's end, and another one by the ticket.
+static void resume(void)
+{
+    const struct pqb_frame kick = {.type = PQB_FRAME_KICK, .kick = {.reason = PQB_KICK_EXPIRED}};
+
+    fake_send_ticket(&f, 1);
+    assert_int_equal(f.kept_len, PQB_CLIENT_TICKET_LEN);
+    fake_send(&f, &kick, 1);
+    assert_int_equal(pqb_client_get_state(f.c), PQB_CLIENT_CONNECTING);
+    get_online();
+    assert_true(f.resumes > 0);
+}
+
+static void live_with_each_failure(bool is_sealed)
 {
     bool has_struck = true;
 
-    (void)state;
     for (uint64_t at = 1; has_struck; at++) {
         present = at;
-        fake_start(&f, NULL, NULL);
+        if (is_sealed)
+            fake_start_sealed(&f, NULL, NULL);
+        else
+            fake_start(&f, NULL, NULL);
         faults_arm(FAULT_MEMORY, at, ENOMEM);
         live();
+        if (is_sealed)
+            resume();
         has_struck = faults_disarm();
         fake_stop(&f, false);
         assert_true(has_struck || at > 8);
     }
     present = 0;
+}
+
+static void a_client_lives_with_any_allocation_that_fails(void **state)
+{
+    (void)state;
+    live_with_each_failure(false);
+}
+
+static void an_encrypted_client_does_so_too(void **state)
+{
+    (void)state;
+    live_with_each_failure(true);
 }
 
 // ------------------------------------------------------------------------------ what is made
@@ -181,6 +210,38 @@ static int make_client(void)
     pqb_client_destroy(c);
     pqb_client_store_memory_destroy(store);
     return err;
+}
+
+static int make_encrypted_client(void)
+{
+    static const uint8_t key[PQB_CLIENT_KEY_LEN] = {9}, ticket[PQB_CLIENT_TICKET_LEN] = {1, 9};
+    struct pqb_client_config config;
+    struct pqb_client_store *store = NULL;
+    struct pqb_client *c = NULL;
+    int err = pqb_client_store_memory_create(&store);
+
+    pqb_client_config_default(&config);
+    config.user = "ann";
+    config.device = "phone";
+    config.token = "secret";
+    config.server_key = config.device_key = key;
+    config.ticket = ticket;
+    config.ticket_len = sizeof(ticket);
+    config.store = store;
+    if (err == 0)
+        err = pqb_client_create(&c, &config, 1);
+    if (err == 0)
+        err = pqb_client_set_token(c, "another");
+    pqb_client_destroy(c);
+    pqb_client_store_memory_destroy(store);
+    return err;
+}
+
+static int make_device_key(void)
+{
+    uint8_t secret[PQB_CLIENT_KEY_LEN];
+
+    return pqb_client_device_key_load(directory, secret);
 }
 
 static int make_file_store(void)
@@ -348,6 +409,8 @@ static void what_is_made_at_the_start_is_made_or_refused(void **state)
     (void)snprintf(path, sizeof(path), "%s/stats", directory);
     assert_int_equal(make_file_store(), 0);
     check_making("client", make_client);
+    check_making("encrypted client", make_encrypted_client);
+    check_making("device's key", make_device_key);
     check_making("state in files", make_file_store);
     check_making("UDP driver", make_udp);
     check_making("tokens", make_tokens);
@@ -363,7 +426,7 @@ static void what_is_made_at_the_start_is_made_or_refused(void **state)
     check_making("counters page, reading", read_page);
     check_making("JSON", write_and_read_json);
     for (const char *const *name =
-             (const char *const[]){"issuer", "revoked", "stats", "log", "lock", NULL};
+             (const char *const[]){"issuer", "revoked", "stats", "log", "lock", "device.key", NULL};
          *name != NULL; name++) {
         (void)snprintf(path, sizeof(path), "%s/%s", directory, *name);
         assert_int_equal(unlink(path), 0);
@@ -472,6 +535,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_teardown(name, tell_where)
     const struct CMUnitTest tests[] = {
         CASE(a_client_lives_with_any_allocation_that_fails),
+        CASE(an_encrypted_client_does_so_too),
         CASE(what_is_made_at_the_start_is_made_or_refused),
         CASE(a_datagram_that_cannot_be_sent_is_lost_and_no_more),
         CASE(an_error_instead_of_a_datagram_is_passed_over),

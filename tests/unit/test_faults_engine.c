@@ -24,6 +24,7 @@ static struct gate gate;
 static struct {
     enum fault_kind kind;
     uint64_t at;
+    bool is_sealed;
 } present; // of the life that is being lived; at 0: none
 
 static int tell_where(void **state)
@@ -172,12 +173,35 @@ static void move(struct peer *p)
     gate_clear(&gate);
 }
 
+// A session by ticket, if one has come.
+static void resume(struct peer *p)
+{
+    const struct pqb_frame ping = {.type = PQB_FRAME_PING, .ping = {.nonce = 8}};
+
+    if (!peer_take_ticket(p))
+        return;
+    gate_clear(&gate);
+    p->init_id++;
+    for (int i = 0; i < TRIES_MAX && peer_got_count(p, PQB_FRAME_PONG) == 0; i++) {
+        peer_send_init(p, NULL);
+        gate_pass(&gate, PQB_NS_PER_SEC);
+        if (!peer_take_resp(p))
+            continue;
+        peer_send_one(p, ping);
+        gate_pass(&gate, PQB_NS_PER_SEC);
+        p->init_id++;
+    }
+    assert_true(peer_got_count(p, PQB_FRAME_PONG) > 0);
+}
+
 static void live(void)
 {
     struct peer ann = peer_make(&gate, "ann", "phone", 1);
     struct peer ben = peer_make(&gate, "ben", "phone", 2);
 
     log_in(&ann);
+    if (ann.identity)
+        resume(&ann);
     log_in(&ben);
     gate_clear(&gate);
     send_small(&ann, 1);
@@ -201,6 +225,8 @@ static bool live_with(enum fault_kind kind, uint64_t at, int error)
     gate_init(&gate, 1);
     gate.may_fail = true;
     gate.store.config.map_bytes = (size_t)16 << 20;
+    if (present.is_sealed)
+        gate_protect(&gate);
     gate_open(&gate);
     faults_arm(kind, at, error);
     live();
@@ -229,6 +255,14 @@ static void an_engine_lives_with_any_allocation_that_fails(void **state)
     live_with_each(FAULT_MEMORY, ENOMEM, 2);
 }
 
+static void an_encrypted_engine_does_so_too(void **state)
+{
+    (void)state;
+    present.is_sealed = true;
+    live_with_each(FAULT_MEMORY, ENOMEM, 2);
+    present.is_sealed = false;
+}
+
 static void an_engine_lives_with_any_table_call_that_fails(void **state)
 {
     (void)state;
@@ -242,6 +276,7 @@ static void an_engine_is_made_or_not_but_never_half(void **state)
 
     (void)state;
     gate_init(&gate, 1);
+    gate_protect(&gate);
     gate_open(&gate);
     do {
         faults_arm(FAULT_MEMORY, ++at, ENOMEM);
@@ -304,6 +339,7 @@ int main(void)
         CASE(an_engine_is_made_or_not_but_never_half),
         CASE(what_expired_before_a_turn_failed_is_told_as_expired),
         CASE(an_engine_lives_with_any_allocation_that_fails),
+        CASE(an_encrypted_engine_does_so_too),
         CASE(an_engine_lives_with_any_table_call_that_fails),
     };
 #undef CASE

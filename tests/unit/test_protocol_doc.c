@@ -19,10 +19,13 @@
 #include "common/base/time.h"
 #include "common/proto/cookie.h"
 #include "common/proto/frag.h"
+#include "common/proto/noise.h"
+#include "common/proto/packet_keys.h"
 #include "common/proto/path.h"
 #include "common/proto/replay_window.h"
 #include "common/proto/rtt.h"
 #include "common/proto/sent_map.h"
+#include "common/proto/server_keys.h"
 #include "common/wire/fields.h"
 #include "common/wire/structure.h"
 #include "gateway/core/half_open.h"
@@ -316,17 +319,17 @@ static void the_states_and_other_reasons_are_those_of_the_code(void **state)
 static const uint8_t cookie[PQB_COOKIE_LEN] = "cookie-cookie-cookie-24b";
 static const uint8_t tail_piece[16] = "end of the text.";
 
+static const struct pqb_init init_example = {.init_id = INIT_ID,
+                                             .user = TEXT("alice"),
+                                             .device = TEXT("phone"),
+                                             .token = TEXT("let me in"),
+                                             .epoch = 5,
+                                             .low = 7,
+                                             .cursor = POSITION};
+
 static size_t make_init(uint8_t *out)
 {
-    const struct pqb_init in = {.init_id = INIT_ID,
-                                .user = TEXT("alice"),
-                                .device = TEXT("phone"),
-                                .token = TEXT("let me in"),
-                                .epoch = 5,
-                                .low = 7,
-                                .cursor = POSITION};
-
-    return pqb_init_encode(&in, out);
+    return pqb_init_encode(&init_example, out);
 }
 
 static size_t make_init_with_cookie(uint8_t *out)
@@ -359,26 +362,26 @@ static size_t make_busy(uint8_t *out)
     return pqb_busy_encode(&in, out);
 }
 
+static const struct pqb_resp resp_example = {.init_id = INIT_ID,
+                                             .cid = CID,
+                                             .reset_token = "reset-token-16by",
+                                             .epoch = 5,
+                                             .low = 7,
+                                             .consumed_count = 2,
+                                             .consumed = {{7, 7}, {9, 12}},
+                                             .cursor = POSITION,
+                                             .tail = POSITION + 1,
+                                             .head = POSITION + 3,
+                                             .count = 3,
+                                             .generation_first = PQB_ISEQ_MAKE(3, 1),
+                                             .idle_ms = 90000,
+                                             .body_max = 65536,
+                                             .push_max = 200,
+                                             .time_ms = UINT64_C(1767225600000)};
+
 static size_t make_resp(uint8_t *out)
 {
-    const struct pqb_resp in = {.init_id = INIT_ID,
-                                .cid = CID,
-                                .reset_token = "reset-token-16by",
-                                .epoch = 5,
-                                .low = 7,
-                                .consumed_count = 2,
-                                .consumed = {{7, 7}, {9, 12}},
-                                .cursor = POSITION,
-                                .tail = POSITION + 1,
-                                .head = POSITION + 3,
-                                .count = 3,
-                                .generation_first = PQB_ISEQ_MAKE(3, 1),
-                                .idle_ms = 90000,
-                                .body_max = 65536,
-                                .push_max = 200,
-                                .time_ms = UINT64_C(1767225600000)};
-
-    return pqb_resp_encode(&in, out);
+    return pqb_resp_encode(&resp_example, out);
 }
 
 static size_t make_reset(uint8_t *out)
@@ -522,6 +525,118 @@ static const struct example {
     {"DATA-nack", make_nack},   {"RESET", make_reset},
 };
 
+// --------------------------------------------------------------------------- encrypted examples
+
+// Secret keys of 32 bytes that count up from `first`.
+static void count_up(uint8_t first, uint8_t out[PQB_KEY_LEN])
+{
+    for (uint8_t i = 0; i < PQB_KEY_LEN; i++)
+        out[i] = (uint8_t)(first + i);
+}
+
+// A login in full, as PROTOCOL.md section 19 tells it.
+struct login_example {
+    uint8_t init[PQB_INIT_LEN], resp[PQB_DATAGRAM_MAX];
+    size_t resp_len;
+    uint8_t from_client[PQB_KEY_LEN];
+};
+
+static void write_first(struct login_example *e, const struct pqb_noise_keypair *gateway,
+                        struct pqb_noise *client)
+{
+    struct pqb_hello hello = {
+        .type = PQB_DATAGRAM_INIT, .ciphers = PQB_CIPHERS_CHACHAPOLY, .init_id = INIT_ID};
+    struct pqb_noise_keypair device;
+    uint8_t prologue[PQB_PROLOGUE_MAX], payload[PQB_INIT_LEN], key[PQB_KEY_LEN];
+    uint8_t *message = pqb_hello_begin(&hello, e->init);
+    const size_t prologue_len = pqb_prologue_make(e->init, NULL, prologue);
+    const size_t len = hello.message_len - PQB_NOISE_IK_OVERHEAD;
+
+    count_up(0x20, device.secret);
+    pqb_noise_keypair_complete(&device);
+    pqb_noise_init_ik(client, true, &device, gateway->public, prologue, prologue_len);
+    pqb_hello_payload_encode(PQB_DATAGRAM_INIT, &init_example, payload, len);
+    count_up(0x40, key);
+    assert_int_equal(pqb_noise_write(client, key, payload, len, message), hello.message_len);
+    pqb_mac1_key(gateway->public, key);
+    pqb_mac1_make(key, e->init, PQB_HELLO_MAC1_AT, e->init + PQB_HELLO_MAC1_AT);
+}
+
+static void make_login(struct login_example *e)
+{
+    struct pqb_noise_keypair gateway;
+    struct pqb_noise client, responder;
+    struct pqb_hello hello;
+    struct pqb_resp resp = resp_example;
+    uint8_t prologue[PQB_PROLOGUE_MAX], payload[PQB_INIT_LEN], key[PQB_KEY_LEN];
+    size_t len;
+
+    count_up(0, gateway.secret);
+    pqb_noise_keypair_complete(&gateway);
+    write_first(e, &gateway, &client);
+    assert_int_equal(pqb_hello_decode(e->init, PQB_INIT_LEN, &hello), PQB_VERDICT_OK);
+    pqb_noise_init_ik(&responder, false, &gateway, NULL, prologue,
+                      pqb_prologue_make(e->init, NULL, prologue));
+    assert_true(pqb_noise_read(&responder, hello.message, hello.message_len, payload, &len));
+    resp.cipher = PQB_CIPHER_CHACHAPOLY;
+    len = pqb_answer_payload_encode(&resp, payload);
+    count_up(0x60, key);
+    e->resp_len = pqb_answer_begin(INIT_ID, e->resp);
+    e->resp_len += pqb_noise_write(&responder, key, payload, len, e->resp + e->resp_len);
+    assert_true(pqb_noise_read(&client, e->resp + PQB_LOGIN_HEADER_LEN,
+                               e->resp_len - PQB_LOGIN_HEADER_LEN, payload, &len));
+    pqb_noise_finish(&client, e->from_client, key);
+}
+
+// Up to the end of the device's sealed key.
+static size_t make_noise_init(uint8_t *out)
+{
+    struct login_example e;
+
+    make_login(&e);
+    memcpy(out, e.init, PQB_HELLO_HEADER_LEN + 2 * PQB_KEY_LEN + PQB_TAG_LEN);
+    return PQB_HELLO_HEADER_LEN + 2 * PQB_KEY_LEN + PQB_TAG_LEN;
+}
+
+// From the payload's tag on.
+static size_t make_noise_init_end(uint8_t *out)
+{
+    struct login_example e;
+
+    make_login(&e);
+    memcpy(out, e.init + PQB_HELLO_MAC1_AT - PQB_TAG_LEN, PQB_TAG_LEN + PQB_MAC1_LEN);
+    return PQB_TAG_LEN + PQB_MAC1_LEN;
+}
+
+static size_t make_noise_resp(uint8_t *out)
+{
+    struct login_example e;
+
+    make_login(&e);
+    memcpy(out, e.resp, e.resp_len);
+    return e.resp_len;
+}
+
+static size_t make_noise_data(uint8_t *out)
+{
+    struct pqb_packet_keys keys;
+    struct login_example e;
+    size_t len = make_msg_r(out);
+
+    make_login(&e);
+    pqb_packet_keys_init(&keys, e.from_client, e.from_client, 1);
+    len = pqb_packet_keys_seal(&keys, PQB_CIPHER_CHACHAPOLY, out, len);
+    pqb_packet_keys_fini(&keys);
+    return len;
+}
+
+static const struct example sealed_examples[] = {
+    {"INIT-noise", make_noise_init},
+    {"INIT-noise-end", make_noise_init_end},
+    {"RESP-noise", make_noise_resp},
+    {"DATA-noise", make_noise_data},
+};
+
 // Bytes of one line: pairs of hex digits up to '#'; "00 x 12" is twelve times 00.
 static size_t parse_line(const char *line, const char *end, uint8_t *out, size_t room)
 {
@@ -627,6 +742,20 @@ static void the_examples_are_the_bytes_of_the_code(void **state)
     }
 }
 
+static void the_encrypted_examples_are_the_bytes_of_the_code(void **state)
+{
+    uint8_t want[PQB_DATAGRAM_MAX], got[PQB_DATAGRAM_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < PQB_ARRAY_LEN(sealed_examples); i++) {
+        const struct example *e = &sealed_examples[i];
+        const size_t len = e->make(want);
+
+        if (parse_block(e->name, got, sizeof(got)) != len || memcmp(want, got, len) != 0)
+            fail_msg("example %s differs from the code; see --print", e->name);
+    }
+}
+
 static void every_example_in_the_document_is_checked(void **state)
 {
     size_t blocks = 0;
@@ -634,13 +763,23 @@ static void every_example_in_the_document_is_checked(void **state)
     (void)state;
     for (const char *at = document; (at = strstr(at, "\n```hex ")); at++)
         blocks++;
-    assert_int_equal(blocks, PQB_ARRAY_LEN(examples));
+    assert_int_equal(blocks, PQB_ARRAY_LEN(examples) + PQB_ARRAY_LEN(sealed_examples));
+}
+
+static void print_example(const struct example *e)
+{
+    uint8_t bytes[PQB_DATAGRAM_MAX];
+    const size_t len = e->make(bytes);
+
+    (void)printf("\n```hex %s\n", e->name);
+    for (size_t k = 0; k < len; k++)
+        (void)printf("%02x%s", bytes[k], k % 16 == 15 || k + 1 == len ? "\n" : " ");
+    (void)printf("```\n");
 }
 
 static void print_everything(void)
 {
     static struct text t;
-    uint8_t bytes[PQB_DATAGRAM_MAX];
 
     frame_table(&t);
     add(&t, "\n");
@@ -654,13 +793,10 @@ static void print_everything(void)
         (void)printf("| `%s` | %llu |\n", limits[i].name, limits[i].value);
     for (size_t i = 0; i < PQB_ARRAY_LEN(timers); i++)
         (void)printf("| `%s` | %llu ms |\n", timers[i].name, timers[i].value / PQB_NS_PER_MS);
-    for (size_t i = 0; i < PQB_ARRAY_LEN(examples); i++) {
-        const size_t len = examples[i].make(bytes);
-        (void)printf("\n```hex %s\n", examples[i].name);
-        for (size_t k = 0; k < len; k++)
-            (void)printf("%02x%s", bytes[k], k % 16 == 15 || k + 1 == len ? "\n" : " ");
-        (void)printf("```\n");
-    }
+    for (size_t i = 0; i < PQB_ARRAY_LEN(examples); i++)
+        print_example(&examples[i]);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(sealed_examples); i++)
+        print_example(&sealed_examples[i]);
 }
 
 static bool read_document(const char *path)
@@ -677,7 +813,7 @@ static bool read_document(const char *path)
 static int set_up(void **state)
 {
     (void)state;
-    return pqb_unpacker_create(&unpacker);
+    return pqb_aead_init() == 0 ? pqb_unpacker_create(&unpacker) : -1;
 }
 
 static int tear_down(void **state)
@@ -697,6 +833,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_limits_are_those_of_the_code),
         cmocka_unit_test(the_states_and_other_reasons_are_those_of_the_code),
         cmocka_unit_test(the_examples_are_the_bytes_of_the_code),
+        cmocka_unit_test(the_encrypted_examples_are_the_bytes_of_the_code),
         cmocka_unit_test(every_example_in_the_document_is_checked),
     };
 

@@ -178,8 +178,7 @@ static int load_keys(const struct link *l, const struct link_options *o, struct 
             return CLI_EXIT_DONE;
         return complain(l, CLI_EXIT_USAGE, "whose gateway is it? --server-key is needed",
                         "Use what 'pqbctl server-key' prints on the gateway's machine. Without a "
-                        "key only 127.0.0.1
-and [::1] are spoken to, by number.");
+                        "key only 127.0.0.1\nand [::1] are spoken to, by number.");
     }
     if (pqb_hex_decode(key, strlen(key), c->server_key, sizeof(c->server_key)) != PQB_OK)
         return complain(l, CLI_EXIT_USAGE, "--server-key is not 64 hexadecimal digits",
