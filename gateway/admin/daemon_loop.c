@@ -179,8 +179,12 @@ int pqb_daemon_load_keys(struct pqb_daemon *d, struct pqb_server_keys **out,
     if (err != PQB_OK)
         return err;
     made_at = pqb_key_files_ticket_key_made(d->config.data);
-    d->keys_due_at =
-        made_at != 0 ? made_at + PQB_TICKET_KEY_ROTATE_MS : pqb_os_wall() + KEYS_RETRY_MS;
+    d->keys_due_at = made_at + PQB_TICKET_KEY_ROTATE_MS;
+    if (d->keys_due_at <= pqb_os_wall()) {
+        d->keys_due_at = pqb_os_wall() + KEYS_RETRY_MS;
+        pqb_log(PQB_LOG_WARN, "cannot write a new ticket key, the old one stays data=%s",
+                d->config.data);
+    }
     if (is_new) {
         pqb_hex_encode((*out)->at[0].pair.public, PQB_KEY_LEN, text);
         pqb_log(PQB_LOG_INFO, "made a server key, which clients pin public=%s data=%s", text,
@@ -209,6 +213,10 @@ static void renew_ticket_key(struct pqb_daemon *d)
     if (pqb_daemon_load_keys(d, &keys, why) != PQB_OK) {
         d->keys_due_at = pqb_os_wall() + KEYS_RETRY_MS;
         pqb_log(PQB_LOG_WARN, "cannot make a new ticket key, the old one stays error=\"%s\"", why);
+        return;
+    }
+    if (keys->tickets.at[0].id == d->keys->tickets.at[0].id) { // not written; that is said already
+        pqb_secret_free(keys);
         return;
     }
     pqb_log(PQB_LOG_INFO, "made a new ticket key keys=%zu", keys->tickets.count);

@@ -173,6 +173,17 @@ bool pqb_half_open_table_crowd_out(struct pqb_half_open_table *t, const struct p
     return true;
 }
 
+bool pqb_half_open_holds(const struct pqb_half_open *h, const uint8_t *data, size_t len)
+{
+    PQB_LIST_FOREACH (it, &h->held) {
+        const struct pqb_held_datagram *d = PQB_CONTAINER_OF(it, struct pqb_held_datagram, link);
+
+        if (d->len == len && memcmp(d->data, data, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool pqb_half_open_hold(struct pqb_half_open_table *t, struct pqb_half_open *h,
                         const struct pqb_addr *from, const uint8_t *data, size_t len)
 {

@@ -90,6 +90,9 @@ bool pqb_half_open_table_crowd_out(struct pqb_half_open_table *t,
 PQB_MUST_USE bool pqb_half_open_hold(struct pqb_half_open_table *t, struct pqb_half_open *h,
                                      const struct pqb_addr *from, const uint8_t *data, size_t len);
 
+// Whether these very bytes are kept: who replays them must not use up the places.
+bool pqb_half_open_holds(const struct pqb_half_open *h, const uint8_t *data, size_t len);
+
 // The address sent `len` bytes, so at most three times as many may go there (RFC 9000 section 8.1),
 // by which the handshake's answers are no longer than its questions; spending more asserts.
 void pqb_half_open_earn(struct pqb_half_open *h, size_t len);

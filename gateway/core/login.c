@@ -406,6 +406,10 @@ void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const stru
         pqb_count(e, PQB_COUNTER_DROP_CID);
         return;
     }
+    if (pqb_half_open_holds(h, data, len)) {
+        pqb_count(e, PQB_COUNTER_DROP_REPLAY);
+        return;
+    }
     if (h->is_sealed && !pqb_handshake_is_confirmed(e, h, data, len, now)) {
         pqb_count(e, PQB_COUNTER_DROP_FORGED);
         return;

@@ -203,6 +203,27 @@ static void close_files(struct files *f, int folder)
         (void)close(folder);
 }
 
+// A disk that is full must not keep the gateway from starting: without room for a new key the ones
+// there are go on.
+static int renew_ticket_key(struct files *f, int folder, struct pqb_secret_rng *rng,
+                            pqb_wall_ms now)
+{
+    const size_t count = f->ticket_count;
+    struct ticket_key oldest = f->tickets[PQB_TICKET_KEYS_MAX - 1];
+    int err;
+
+    push_ticket(f, rng, now);
+    err = write_tickets(f, folder);
+    if (err != PQB_OK && count > 0) {
+        memmove(&f->tickets[0], &f->tickets[1], (PQB_TICKET_KEYS_MAX - 1) * sizeof(f->tickets[0]));
+        f->tickets[PQB_TICKET_KEYS_MAX - 1] = oldest;
+        f->ticket_count = count;
+        err = PQB_OK;
+    }
+    pqb_secret_erase(&oldest, sizeof(oldest));
+    return err;
+}
+
 static int make_missing(struct files *f, int folder, const char *dir, struct pqb_secret_rng *rng,
                         pqb_wall_ms now, bool *is_new, char *error)
 {
@@ -213,10 +234,8 @@ static int make_missing(struct files *f, int folder, const char *dir, struct pqb
         push_server(f, rng);
         err = write_server(f, folder);
     }
-    if (err == PQB_OK && is_ticket_key_due(f, now)) {
-        push_ticket(f, rng, now);
-        err = write_tickets(f, folder);
-    }
+    if (err == PQB_OK && is_ticket_key_due(f, now))
+        err = renew_ticket_key(f, folder, rng, now);
     return err == PQB_OK
                ? PQB_OK
                : fail(error, err, "cannot write the keys in %s: %s", dir, strerror(errno));

@@ -23,7 +23,8 @@
 #define PQB_TICKET_KEY_ROTATE_MS (UINT64_C(86400) * 1000) // then a new one seals
 #define PQB_KEY_FILES_ERROR_MAX  512
 
-// Loads both, makes what is missing, and puts a new ticket key in front if it is time. On success
+// Loads both, makes what is missing, and puts a new ticket key in front if it is time (if it cannot
+// be written those before go on, as pqb_key_files_ticket_key_made then tells). On success
 // *out is a whole set in locked memory, to be freed by pqb_secret_free; *is_new (may be NULL) tells
 // that the server key was made. On failure `error` says what is wrong and what to do.
 PQB_MUST_USE int pqb_key_files_load(struct pqb_server_keys **out, const char *dir,

@@ -262,6 +262,32 @@ static void junk_does_not_push_out_what_is_kept_while_a_login_is_registered(void
     assert_int_equal(peer_got_count(&a, PQB_FRAME_PONG), 2);
 }
 
+static void who_repeats_the_first_datagram_does_not_push_out_the_next_ones(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+    uint8_t data[PQB_DATAGRAM_MAX];
+    struct pqb_addr elsewhere;
+    size_t len;
+
+    gate_open(g);
+    assert_true(pqb_addr_parse("10.1.2.3:4", &elsewhere));
+    assert_int_equal(knock(&a), PQB_DATAGRAM_RESP);
+    assert_true(peer_take_resp(&a));
+    len = peer_make_data(&a, &ping, 1, data);
+    gate_deliver(g, &a.addr, data, len);
+    for (int i = 0; i < 20; i++)
+        gate_deliver(g, &elsewhere, data, len);
+    for (int i = 0; i < 7; i++)
+        peer_send_one(&a, ping);
+    gate_clear(g);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_DROP_REPLAY), 20);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_HELD_DROPPED), 0);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_PONG), 8);
+    assert_int_equal(gate_count(g, PQB_COUNTER_PATH_CHALLENGES), 0);
+}
+
 static void a_replayed_login_of_a_living_session_leads_nowhere(void **state)
 {
     struct gate *g = *state;
@@ -1378,6 +1404,7 @@ int main(void)
         CASE(a_repeated_question_gets_the_identical_answer),
         CASE(nothing_happens_before_data_that_opens),
         CASE(junk_does_not_push_out_what_is_kept_while_a_login_is_registered),
+        CASE(who_repeats_the_first_datagram_does_not_push_out_the_next_ones),
         CASE(a_replayed_login_of_a_living_session_leads_nowhere),
         CASE(a_replayed_first_datagram_confirms_no_replayed_login),
         CASE(who_has_stolen_the_gateways_key_is_answered_as_a_device_but_cannot_become_it),

@@ -214,6 +214,44 @@ static void a_clock_set_back_brings_one_new_key_and_no_more(void **state)
     pqb_secret_free(keys);
 }
 
+static void a_ticket_key_that_cannot_be_written_keeps_nobody_from_starting(void **state)
+{
+    struct pqb_server_keys *before, *keys = NULL;
+
+    (void)state;
+    for (uint64_t day = 0; day <= 7; day++)
+        pqb_secret_free(load(NOW + day * DAY));
+    before = load(NOW + 7 * DAY);
+    assert_int_equal(mkdir(path_of(PQB_TICKET_KEYS_FILE ".new"), 0700), 0); // as a full disk does
+    keys = load(NOW + 8 * DAY);
+    assert_memory_equal(keys, before, sizeof(*keys));
+    assert_int_equal(pqb_key_files_ticket_key_made(directory), NOW + 7 * DAY); // it is still due
+    pqb_secret_free(keys);
+    assert_int_equal(rmdir(path_of(PQB_TICKET_KEYS_FILE ".new")), 0);
+    keys = load(NOW + 8 * DAY + 1);
+    assert_int_equal(keys->tickets.at[0].id, 9);
+    assert_memory_equal(&keys->tickets.at[1], &before->tickets.at[0],
+                        7 * sizeof(before->tickets.at[0]));
+    pqb_secret_free(keys);
+    pqb_secret_free(before);
+}
+
+static void what_is_made_first_must_be_written(void **state)
+{
+    struct pqb_server_keys *keys = NULL;
+
+    (void)state;
+    assert_int_equal(mkdir(path_of(PQB_SERVER_KEY_FILE ".new"), 0700), 0);
+    assert_int_not_equal(pqb_key_files_load(&keys, directory, &rng, NOW, NULL, error), PQB_OK);
+    assert_non_null(strstr(error, "cannot write the keys in"));
+    assert_null(keys);
+    assert_int_not_equal(pqb_key_files_rotate_server(directory, &rng, error), PQB_OK);
+    assert_int_equal(rmdir(path_of(PQB_SERVER_KEY_FILE ".new")), 0);
+    assert_int_equal(mkdir(path_of(PQB_TICKET_KEYS_FILE ".new"), 0700), 0);
+    assert_int_not_equal(pqb_key_files_load(&keys, directory, &rng, NOW, NULL, error), PQB_OK);
+    assert_int_equal(rmdir(path_of(PQB_TICKET_KEYS_FILE ".new")), 0);
+}
+
 static void a_rotation_keeps_the_key_before_and_no_older_one(void **state)
 {
     struct pqb_server_keys *first = load(NOW), *second, *third;
@@ -382,6 +420,8 @@ int main(void)
         CASE(eight_ticket_keys_are_kept_the_newest_first),
         CASE(ids_of_ticket_keys_wrap),
         CASE(a_clock_set_back_brings_one_new_key_and_no_more),
+        CASE(a_ticket_key_that_cannot_be_written_keeps_nobody_from_starting),
+        CASE(what_is_made_first_must_be_written),
         CASE(a_rotation_keeps_the_key_before_and_no_older_one),
         CASE(the_public_keys_are_told_and_nothing_is_made),
         CASE(a_damaged_server_key_is_refused_and_not_replaced),
