@@ -100,6 +100,7 @@ void pqb_count_frame(struct pqb_engine *e, uint8_t code);
 struct pqb_opened_login {
     struct pqb_init init; // borrows
     struct pqb_grant grant;
+    bool is_proven; // by a cookie: the client is where it says
     bool is_sealed;
     uint8_t ciphers;                      // the rest only if it is
     uint8_t middle[PQB_NOISE_MIDDLE_LEN]; // of the handshake
@@ -122,9 +123,10 @@ void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
                          const struct pqb_opened_login *login, pqb_tstamp now);
 // False: the login is answered already, a repeat or while draining.
 bool pqb_login_may_begin(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id);
-// True: the address is proven, or need not be; otherwise RETRY is on its way. `cookie` may be NULL.
+// True: the address is proven, which *is_proven tells, or need not be; otherwise RETRY is on its way.
+// `cookie` may be NULL.
 bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
-                                const uint8_t *cookie, pqb_tstamp now);
+                                const uint8_t *cookie, bool *is_proven, pqb_tstamp now);
 void pqb_login_send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
                          uint64_t retry_after_ms, enum pqb_counter counter);
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,

@@ -187,7 +187,8 @@ void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, c
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
     if (!pqb_login_may_begin(e, from, hello.init_id) ||
         !pqb_login_is_cookie_passed(e, from, hello.init_id,
-                                    hello.cookie_len != 0 ? hello.cookie : NULL, now) ||
+                                    hello.cookie_len != 0 ? hello.cookie : NULL, &login.is_proven,
+                                    now) ||
         !may_spend(e, from, &hello, now))
         return;
     login.ciphers = hello.ciphers;

@@ -80,19 +80,24 @@ static uint64_t draw_cid(struct pqb_engine *e)
     return 0;
 }
 
-bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
-                                const uint8_t *cookie, pqb_tstamp now)
+// From here on only who is where it says gets a place among the half-open logins.
+static bool is_half_full(const struct pqb_engine *e)
 {
-    if (cookie != NULL) {
-        if (pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now))
-            return true;
+    return e->half_open.count >= (e->config.half_open_max + 1) / 2;
+}
+
+bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
+                                const uint8_t *cookie, bool *is_proven, pqb_tstamp now)
+{
+    *is_proven = cookie != NULL && pqb_cookie_is_valid(&e->keys, from, init_id, cookie, now);
+    if (*is_proven)
+        return true;
+    if (cookie != NULL)
         pqb_count(e, PQB_COUNTER_LOGIN_COOKIE_BAD);
-    }
     // Counted whatever else asks for cookies, or the rush would seem to be over.
     const bool is_loaded = pqb_handshake_is_loaded(e, now);
 
-    if (!is_loaded && e->config.retry != PQB_RETRY_ALWAYS &&
-        e->half_open.count < (e->config.half_open_max + 1) / 2)
+    if (!is_loaded && e->config.retry != PQB_RETRY_ALWAYS && !is_half_full(e))
         return true;
     send_retry(e, from, init_id, now);
     return false;
@@ -207,7 +212,10 @@ bool pqb_login_may_begin(struct pqb_engine *e, const struct pqb_addr *from, uint
 void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
                          const struct pqb_opened_login *login, pqb_tstamp now)
 {
-    if (is_admitted(e, from, &login->init, now))
+    // The shard that opened it has other half-open logins than this one.
+    if (!login->is_proven && is_half_full(e))
+        send_retry(e, from, login->init.init_id, now);
+    else if (is_admitted(e, from, &login->init, now))
         begin(e, from, login, now);
 }
 
@@ -245,7 +253,8 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
     if (pqb_login_may_begin(e, from, init->init_id) &&
         pqb_login_is_cookie_passed(e, from, init->init_id,
-                                   init->cookie_len != 0 ? init->cookie : NULL, now) &&
+                                   init->cookie_len != 0 ? init->cookie : NULL, &login.is_proven,
+                                   now) &&
         is_let_in(e, &login))
         pqb_login_on_opened(e, from, &login, now);
 }

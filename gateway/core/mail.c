@@ -97,6 +97,7 @@ void pqb_mail_login(struct pqb_engine *e, uint32_t shard, const struct pqb_addr 
     pqb_wcur_u8(&w, MAIL_LOGIN);
     put_addr(&w, from);
     pqb_wcur_u64(&w, login->init.init_id);
+    pqb_wcur_u8(&w, login->is_proven);
     pqb_wcur_u8(&w, login->ciphers);
     pqb_wcur_bytes(&w, login->middle, sizeof(login->middle));
     pqb_wcur_u64(&w, login->grant.expires_ms);
@@ -117,6 +118,7 @@ static void open_login(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_ts
     struct pqb_opened_login login = {.is_sealed = true};
 
     login.init.init_id = pqb_rcur_u64(c);
+    login.is_proven = pqb_rcur_u8(c) != 0;
     login.ciphers = pqb_rcur_u8(c);
     get_bytes(c, login.middle, sizeof(login.middle));
     login.grant.expires_ms = pqb_rcur_u64(c);
