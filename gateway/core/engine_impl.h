@@ -123,8 +123,8 @@ void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
                          const struct pqb_opened_login *login, pqb_tstamp now);
 // False: the login is answered already, a repeat or while draining.
 bool pqb_login_may_begin(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id);
-// True: the address is proven, which *is_proven tells, or need not be; otherwise RETRY is on its way.
-// `cookie` may be NULL.
+// True: the address is proven, which *is_proven tells, or need not be; otherwise RETRY is on its
+// way. `cookie` may be NULL.
 bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,
                                 const uint8_t *cookie, bool *is_proven, pqb_tstamp now);
 void pqb_login_send_busy(struct pqb_engine *e, const struct pqb_addr *to, uint64_t init_id,
