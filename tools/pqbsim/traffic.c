@@ -40,8 +40,8 @@ void traffic_add(struct traffic *t, bool is_up, const void *data, size_t len, ui
     }
     slot->up++;
     slot->up_bytes += len;
-    slot->inits +=
-        pqb_datagram_peek(data, len, &type) == PQB_VERDICT_OK && type == PQB_DATAGRAM_INIT;
+    slot->inits += pqb_datagram_peek(data, len, &type) == PQB_VERDICT_OK &&
+                   (type == PQB_DATAGRAM_INIT || type == PQB_DATAGRAM_RESUME);
 }
 
 struct traffic_slot traffic_sum(const struct traffic *t, size_t first, size_t last)
