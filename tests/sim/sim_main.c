@@ -81,6 +81,7 @@ static void plan_of(const struct options *options, uint64_t seed, struct sim_pla
             exit(2);
         }
     }
+    sim_plan_tidy(plan);
 }
 
 // ---------------------------------------------------------------------------------------- reports

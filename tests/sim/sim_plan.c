@@ -249,6 +249,21 @@ void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed)
         plan->settle_s = 6000; // each page is a round trip or more
 }
 
+void sim_plan_tidy(struct sim_plan *plan)
+{
+    struct sim_plan calm;
+    bool is_for_encrypted = false;
+
+    if (plan->encrypted > 0)
+        return;
+    sim_plan_calm(&calm, plan->seed);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(params); i++) {
+        is_for_encrypted |= params[i].offset == offsetof(struct sim_plan, encrypted);
+        if (is_for_encrypted)
+            *sim_plan_param(plan, i) = sim_plan_get(&calm, i);
+    }
+}
+
 bool sim_plan_set(struct sim_plan *plan, const char *setting)
 {
     const char *equals = strchr(setting, '=');
@@ -306,6 +321,7 @@ void sim_plan_print_options(const struct sim_plan *plan, FILE *out)
     bool is_calm;
 
     sim_plan_from_seed(&seeds, plan->seed);
+    sim_plan_tidy(&seeds);
     sim_plan_calm(&calm, plan->seed);
     is_calm = count_differences(plan, &calm) <= count_differences(plan, &seeds);
     fprintf(out, " --seed %llu%s", (unsigned long long)plan->seed, is_calm ? " --calm" : "");

@@ -21,6 +21,10 @@ void sim_plan_from_seed(struct sim_plan *plan, uint64_t seed);
 // A run without faults; regression tests start here and turn on what they need.
 void sim_plan_calm(struct sim_plan *plan, uint64_t seed);
 
+// In a plaintext run, what is for encrypted ones becomes what it is in a calm run: it has no
+// effect.
+void sim_plan_tidy(struct sim_plan *plan);
+
 // "name=value". false: no such parameter, or not a number.
 PQB_MUST_USE bool sim_plan_set(struct sim_plan *plan, const char *setting);
 

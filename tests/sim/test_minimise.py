@@ -17,6 +17,7 @@ CASES = [
       'encrypted=0,rollback_every_s=20,clone_every_s=0,send_every_ms=1000,send_burst=1'], 20),
     (['--mutant', 'LOW_BEFORE_SYNC', '--seeds', '62-260', '--set',
       'encrypted=0,kill_every_s=3,kill_in_take=0,send_every_ms=1000,clone_every_s=0'], 40),
+    (['--mutant', 'RESET_UNPROVEN', '--seeds', '1-40', '--set', 'encrypted=1,attack_every_s=0.2'], 10),
 ]
 SHARE_LEFT = 0.2
 
