@@ -22,7 +22,7 @@
 #define INJECT_LEN_MAX     65507 // what UDP over IPv4 can carry
 
 // Bytes of memory that the gateway may gain under an attack; gateway/ARCHITECTURE.md sums them up.
-#define INJECT_MEMORY_LOGIN   1024       // half-open login: entry with keys, RESP, allocator's share
+#define INJECT_MEMORY_LOGIN   1024 // half-open login: entry with keys, RESP, allocator's share
 #define INJECT_MEMORY_SESSION (24 << 10) // with its window full: sent map, outbox, user
 #define INJECT_MEMORY_DEVICE  (64 << 10) // whatever a session says
 #define INJECT_MEMORY_JOURNAL 128        // message, until a checkpoint has moved it
