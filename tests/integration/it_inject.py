@@ -79,6 +79,15 @@ def test_the_list_explains_every_attack(_directory):
     run_tool("pqbsim", "inject", "amplify", check=2)
 
 
+def test_plaintext_gateways_keep_the_limits_too(directory):
+    with Gateway(directory, "--half-open-max", 128, security="plaintext") as gateway:
+        kinds = inject(gateway, "amplify", seconds=BRIEF)
+        assert kinds["init"]["answers"] > 0 and kinds["init-mac1-bad"]["sent"] == 0, kinds
+        report = attack(gateway, "hijack", seconds=BRIEF)
+        assert kinds_of(report)["overtaking"]["answers"] > 0, report["kinds"]
+        run_tool("pqbsim", "inject", "downgrade", "--target", gateway.target, check=2)
+
+
 def test_no_stranger_gets_more_than_he_sent(directory):
     """Every answer that a stranger can get: RESP, RETRY, BUSY, RESET; and every question without one."""
     with Gateway(directory, "--half-open-max", 128, "--sessions-per-user-max", 4) as gateway:
@@ -100,15 +109,6 @@ def test_no_stranger_gets_more_than_he_sent(directory):
         return (f"{sum(kind['sent'] for kind in kinds.values())} questions of {len(kinds)} kinds, "
                 f"{len(silent)} of them never answered; most bytes out per byte in: " +
                 ", ".join(f"{name} {kinds[name]['ratio']:.2f}" for name in most))
-
-
-def test_plaintext_gateways_keep_the_limits_too(directory):
-    with Gateway(directory, "--half-open-max", 128, security="plaintext") as gateway:
-        kinds = inject(gateway, "amplify", seconds=BRIEF)
-        assert kinds["init"]["answers"] > 0 and kinds["init-mac1-bad"]["sent"] == 0, kinds
-        report = attack(gateway, "hijack", seconds=BRIEF)
-        assert kinds_of(report)["overtaking"]["answers"] > 0, report["kinds"]
-        run_tool("pqbsim", "inject", "downgrade", "--target", gateway.target, check=2)
 
 
 def test_malformed_traffic_is_counted_and_harms_nobody(directory):
