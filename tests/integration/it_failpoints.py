@@ -32,11 +32,14 @@ def steps():
 
 
 class Doomed(Gateway):
-    """A gateway that will die at a step."""
+    """A gateway that will die at a step. In plaintext, which Raw speaks."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, security="plaintext", **kwargs)
 
     def begin(self, orders):
         """Starts, and returns without waiting: it may die before it is ready."""
-        command = [program("paquebotd_failpoints"), "--security", "plaintext", "--auth", "any",
+        command = [program("paquebotd_failpoints"), "--security", self.security, "--auth", "any",
                    "--data", self.data]
         for address in self.listen:
             command += ["--listen", address]

@@ -10,6 +10,7 @@ import time
 from harness import LONG, SANITIZED, Gateway, Link, run_cases, run_tool, start_load
 
 SECONDS = 20 if LONG else 2
+BRIEF = 20 if LONG else 1  # where nothing has to build up
 HALF_OPEN_MAX = 4096 if LONG else 1024  # more than one address fills in 10 s with cookies
 SCENARIOS = (
     "amplify",
@@ -66,9 +67,9 @@ def checks_of(report):
     return {check["name"]: check["value"] for check in report["checks"]}
 
 
-def inject(gateway, scenario, *options):
+def inject(gateway, scenario, *options, seconds=SECONDS):
     """An attack's kinds of datagrams."""
-    return kinds_of(attack(gateway, scenario, *options))
+    return kinds_of(attack(gateway, scenario, *options, seconds=seconds))
 
 
 def test_the_list_explains_every_attack(_directory):
@@ -76,6 +77,15 @@ def test_the_list_explains_every_attack(_directory):
     assert all(f"{name} " in text for name in SCENARIOS) and text.count("limit:") == len(SCENARIOS)
     run_tool("pqbsim", "inject", "storm", "--target", "127.0.0.1:1", check=2)
     run_tool("pqbsim", "inject", "amplify", check=2)
+
+
+def test_plaintext_gateways_keep_the_limits_too(directory):
+    with Gateway(directory, "--half-open-max", 128, security="plaintext") as gateway:
+        kinds = inject(gateway, "amplify", seconds=BRIEF)
+        assert kinds["init"]["answers"] > 0 and kinds["init-mac1-bad"]["sent"] == 0, kinds
+        report = attack(gateway, "hijack", seconds=BRIEF)
+        assert kinds_of(report)["overtaking"]["answers"] > 0, report["kinds"]
+        run_tool("pqbsim", "inject", "downgrade", "--target", gateway.target, check=2)
 
 
 def test_no_stranger_gets_more_than_he_sent(directory):
@@ -101,18 +111,9 @@ def test_no_stranger_gets_more_than_he_sent(directory):
                 ", ".join(f"{name} {kinds[name]['ratio']:.2f}" for name in most))
 
 
-def test_plaintext_gateways_keep_the_limits_too(directory):
-    with Gateway(directory, "--half-open-max", 128, security="plaintext") as gateway:
-        kinds = inject(gateway, "amplify")
-        assert kinds["init"]["answers"] > 0 and kinds["init-mac1-bad"]["sent"] == 0, kinds
-        report = attack(gateway, "hijack")
-        assert kinds_of(report)["overtaking"]["answers"] > 0, report["kinds"]
-        run_tool("pqbsim", "inject", "downgrade", "--target", gateway.target, check=2)
-
-
 def test_malformed_traffic_is_counted_and_harms_nobody(directory):
     with Gateway(directory) as gateway:
-        kinds = inject(gateway, "malformed")
+        kinds = inject(gateway, "malformed", seconds=BRIEF)
         stats = gateway.stats()
         assert kinds["session-mutant"]["answers"] > 0
         for counter in ("drop.short", "drop.structure", "drop.field", "drop.unknown_frame", "drop.forged",
@@ -126,7 +127,7 @@ def test_a_flood_of_logins_meets_the_cookie(directory):
     """50 000 INITs a second, in the full dose."""
     with Gateway(directory, "--half-open-max", HALF_OPEN_MAX) as gateway:
         report = attack(gateway, "flood-init", "--half-open-max", HALF_OPEN_MAX,
-                        *(("--rate", 50000, "--seconds", 10) if LONG else ()))
+                        *(("--rate", 50000) if LONG else ()), seconds=10 if LONG else SECONDS)
         kinds, checks, stats = kinds_of(report), checks_of(report), gateway.stats()
         sent = sum(kind["sent"] for kind in kinds.values())
         assert stats["login.retry"] > 0 and stats["login.cookie_bad"] == 0, stats
@@ -144,7 +145,7 @@ def test_a_flood_of_data_costs_neither_sessions_nor_half_of_the_messages(directo
     """Half of it forged for living sessions; 200 000 datagrams a second, in the full dose."""
     with Gateway(directory) as gateway:
         report = attack(gateway, "flood-data", "--legitimate-rate", 100 if SANITIZED else 500,
-                        *(("--rate", 200000, "--seconds", 10) if LONG else ("--rate", 20000)))
+                        "--rate", 200000 if LONG else 20000, seconds=10 if LONG else BRIEF)
         kinds, checks, stats = kinds_of(report), checks_of(report), gateway.stats()
         assert stats["drop.unknown_cid"] > 0 and stats["drop.forged"] > 0, stats
         assert SANITIZED or stats["reset.limited"] > 0
@@ -249,7 +250,7 @@ def test_spoofed_addresses_cost_neither_sessions_nor_memory(directory):
 def test_pieces_that_contradict_each_other_cost_their_share_of_memory_only(directory):
     pool = 256 * 1024  # of two shards: less than the session would take of one
     with Gateway(directory, "--reassembly-bytes-max", pool) as gateway:
-        report = attack(gateway, "fragment-bomb")
+        report = attack(gateway, "fragment-bomb", seconds=BRIEF)
         checks, stats = checks_of(report), gateway.stats()
         assert checks["fragments.held_kib"] <= pool / 1024, checks
         for counter in ("frag.bad", "frag.no_memory", "drop.field", "drop.structure", "nack.window"):
@@ -276,7 +277,7 @@ def test_what_is_too_long_or_never_finished_is_dropped(directory):
 
 def test_tickets_that_are_forged_stolen_or_seen_let_nobody_in(directory):
     with Gateway(directory) as gateway:
-        report = attack(gateway, "ticket-forge")
+        report = attack(gateway, "ticket-forge", seconds=BRIEF)
         kinds, figures = kinds_of(report), report["figures"]
         assert all(kind["sent"] > 0 for kind in kinds.values()) and figures["tickets.captured"] > 0, report
         return (f"{sum(kind['sent'] for kind in kinds.values())} RESUMEs: 0 sessions; "
@@ -288,7 +289,7 @@ def test_tickets_that_are_forged_stolen_or_seen_let_nobody_in(directory):
 
 def test_nobody_is_talked_into_plaintext_or_another_suite(directory):
     with Gateway(directory) as gateway:
-        report = attack(gateway, "downgrade")
+        report = attack(gateway, "downgrade", seconds=BRIEF)
         kinds, figures = kinds_of(report), report["figures"]
         assert all(kind["sent"] > 0 for kind in kinds.values()), kinds
         return (f"{sum(kind['sent'] for kind in kinds.values())} datagrams of {len(kinds)} kinds: 0 sessions, 0 "
@@ -299,7 +300,7 @@ def test_nobody_is_talked_into_plaintext_or_another_suite(directory):
 def test_the_stolen_key_of_the_gateway_lets_nobody_in_as_somebody_else(directory):
     with Gateway(directory) as gateway:
         secret = os.path.join(gateway.data, "server.key")
-        report = attack(gateway, "key-compromise", "--server-secret", secret)
+        report = attack(gateway, "key-compromise", "--server-secret", secret, seconds=BRIEF)
         kinds, figures = kinds_of(report), report["figures"]
         assert all(kind["sent"] > 0 for kind in kinds.values()) and figures["compromise.own_sessions"] > 0
         run_tool("pqbsim", "inject", "key-compromise", "--target", gateway.target, check=2)
@@ -311,7 +312,8 @@ def test_the_stolen_key_of_the_gateway_lets_nobody_in_as_somebody_else(directory
 def test_seqs_beyond_the_window_are_refused_and_cost_nothing(directory):
     """1 000 000 distinct ids from one device, in the full dose."""
     with Gateway(directory) as gateway:
-        report = attack(gateway, "window-abuse", *(("--rate", 20000, "--seconds", 40) if LONG else ()))
+        report = attack(gateway, "window-abuse", *(("--rate", 20000) if LONG else ()),
+                        seconds=40 if LONG else BRIEF)
         checks, said, stats = checks_of(report), report["figures"], gateway.stats()
         for name in ("abused-beyond", "abused-after", "abused-skip", "q"):
             gateway.ctl("user", name, check=1)  # nobody heard of them

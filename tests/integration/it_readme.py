@@ -98,7 +98,7 @@ def test_the_attack_that_the_readme_shows_is_judged(directory):
                 command += " --seconds 1" + (" --rate 500" if SANITIZED else "")
             done = subprocess.run(command.split(), text=True, stdout=subprocess.PIPE, timeout=60,
                                   stderr=subprocess.STDOUT, cwd=directory, check=False,
-                                  env=environment(directory))
+                                  env={**environment(directory), "PQB_SERVER_KEY": gateway.server_key})
             assert done.returncode == 0, done.stdout
 
 

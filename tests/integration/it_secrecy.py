@@ -48,15 +48,6 @@ def found_in_capture(directory, security):
     return {word for word in words if word.encode() in capture}, set(words), resumed, len(capture)
 
 
-def test_a_capture_shows_no_body_name_or_token(directory):
-    seen, words, *_ = found_in_capture(os.path.join(directory, "plaintext"), "plaintext")
-    # All but what somebody never got to say; or this test could not fail.
-    assert seen == words - {"let me in"}, words - seen
-    seen, words, resumed, size = found_in_capture(os.path.join(directory, "noise"), "noise")
-    assert seen == set() and resumed > 0, (seen, resumed)
-    return f"{size} bytes captured, {resumed} logins resumed: 0 of {len(words)} words; in plaintext all"
-
-
 def secrets_of(gateway, directory):
     """Name -> bytes of all secrets in files, raw and in digits."""
     found = {}
@@ -99,6 +90,15 @@ def test_the_log_shows_no_secret(directory):
     for word in (TOKEN, "sargasso", "binnacle", "let me in"):
         assert word.encode() not in said, word
     return f"{len(found)} keys, raw and in digits, 2 bodies and 3 tokens in none of {len(said)} bytes"
+
+
+def test_a_capture_shows_no_body_name_or_token(directory):
+    seen, words, *_ = found_in_capture(os.path.join(directory, "plaintext"), "plaintext")
+    # All but what somebody never got to say; or this test could not fail.
+    assert seen == words - {"let me in"}, words - seen
+    seen, words, resumed, size = found_in_capture(os.path.join(directory, "noise"), "noise")
+    assert seen == set() and resumed > 0, (seen, resumed)
+    return f"{size} bytes captured, {resumed} logins resumed: 0 of {len(words)} words; in plaintext all"
 
 
 if __name__ == "__main__":

@@ -64,54 +64,6 @@ def end(*processes):
         process.communicate()
 
 
-def test_nobody_gets_in_by_the_names_of_somebody_else(directory):
-    issuer, other = keygen(directory, "issuer"), keygen(directory, "other")
-    with Gateway(directory, "--auth", "token", "--issuer-key", issuer + ".pub") as gateway:
-        alice, pad = (Device(directory, issuer, "alice", name) for name in ("phone", "pad"))
-        bob = Device(directory, issuer, "bob", "pc")
-        bob.pqb(gateway, "send", "--to", "alice", "taken")
-        assert alice.pqb(gateway, "listen", "--count", 1, "--timeout", 20).stdout == "bob\ttaken\n"
-        alice.pqb(gateway, "send", "--to", "bob", "sent")
-        pad.pqb(gateway, "send", "--to", "bob", "from the other device")  # which never listens
-        bob.pqb(gateway, "send", "--to", "alice", "waits for the pad")
-        listening = alice.listen(gateway)
-        try:
-            wait_until(lambda: gateway.stats()["session.current"] == 1)
-            wait_until(lambda: json.loads(gateway.ctl("user", "alice", "--json").stdout)
-                       ["devices"][0]["cursor"] >= 2)
-            before, stats = what_is_kept(gateway, "alice"), gateway.stats()
-            forged = Device(os.path.join(directory, "elsewhere"), other, "alice", "phone")
-            thieves = (("bob's token", bob.options, bob.state), ("a stolen token", alice.options, None),
-                       ("a stolen token and bob's key", alice.options, bob.state),
-                       ("another issuer's token", forged.options, forged.state), ("no token", [], None),
-                       ("alice's key, no token", [], alice.state),
-                       ("the other device's token", pad.options, pad.state))
-            with Link(gateway.target) as link:
-                tries = [(what, attempt(directory, gateway, link.target, options, state, *words))
-                         for what, options, state in thieves
-                         for words in (("listen", "--count", 1), ("send", "--to", "bob", "forged"))]
-                for what, process in tries:
-                    out, err = process.communicate(timeout=20)
-                    assert process.returncode == 1 and out == "", (what, out, err)
-            answers = [line for line in link.report if line.startswith("down: passed ")]
-            assert len(answers) == 1 and answers[0].startswith("down: passed 0,"), link.report
-            after, grown = what_is_kept(gateway, "alice"), gateway.stats()
-            assert after == before, (before, after)
-            assert grown["login.refused"] >= stats["login.refused"] + 2 * len(thieves), grown
-            for counter in ("session.opened", "session.closed", "session.replaced", "msg.accepted"):
-                assert grown[counter] == stats[counter], (counter, stats[counter], grown[counter])
-            bob.pqb(gateway, "send", "--to", "alice", "--wait", "delivered", "--timeout", 20, "still here")
-            assert gateway.stats()["session.replaced"] == stats["session.replaced"]
-        finally:
-            end(listening)
-        got = pad.pqb(gateway, "listen", "--count", 2, "--timeout", 20).stdout
-        assert got == "bob\twaits for the pad\nbob\tstill here\n", got
-        assert gateway.stop() == 0
-        gateway.ctl("verify", gateway.data)
-        return (f"{len(thieves)} ways to name another's device, each twice: {grown['login.refused']} "
-                "logins refused, 0 answers, 0 sessions, user and inbox as before, the session goes on")
-
-
 def test_a_session_ends_with_its_token(directory):
     issuer = keygen(directory, "issuer")
     with Gateway(directory, "--auth", "token", "--issuer-key", issuer + ".pub") as gateway:
@@ -173,6 +125,54 @@ def test_an_issuer_is_rotated_by_two_reloads(directory):
             assert stats["login.ticket_bad"] > before["login.ticket_bad"], stats
         finally:
             end(*listening)
+
+
+def test_nobody_gets_in_by_the_names_of_somebody_else(directory):
+    issuer, other = keygen(directory, "issuer"), keygen(directory, "other")
+    with Gateway(directory, "--auth", "token", "--issuer-key", issuer + ".pub") as gateway:
+        alice, pad = (Device(directory, issuer, "alice", name) for name in ("phone", "pad"))
+        bob = Device(directory, issuer, "bob", "pc")
+        bob.pqb(gateway, "send", "--to", "alice", "taken")
+        assert alice.pqb(gateway, "listen", "--count", 1, "--timeout", 20).stdout == "bob\ttaken\n"
+        alice.pqb(gateway, "send", "--to", "bob", "sent")
+        pad.pqb(gateway, "send", "--to", "bob", "from the other device")  # which never listens
+        bob.pqb(gateway, "send", "--to", "alice", "waits for the pad")
+        listening = alice.listen(gateway)
+        try:
+            wait_until(lambda: gateway.stats()["session.current"] == 1)
+            wait_until(lambda: json.loads(gateway.ctl("user", "alice", "--json").stdout)
+                       ["devices"][0]["cursor"] >= 2)
+            before, stats = what_is_kept(gateway, "alice"), gateway.stats()
+            forged = Device(os.path.join(directory, "elsewhere"), other, "alice", "phone")
+            thieves = (("bob's token", bob.options, bob.state), ("a stolen token", alice.options, None),
+                       ("a stolen token and bob's key", alice.options, bob.state),
+                       ("another issuer's token", forged.options, forged.state), ("no token", [], None),
+                       ("alice's key, no token", [], alice.state),
+                       ("the other device's token", pad.options, pad.state))
+            with Link(gateway.target) as link:
+                tries = [(what, attempt(directory, gateway, link.target, options, state, *words))
+                         for what, options, state in thieves
+                         for words in (("listen", "--count", 1), ("send", "--to", "bob", "forged"))]
+                for what, process in tries:
+                    out, err = process.communicate(timeout=20)
+                    assert process.returncode == 1 and out == "", (what, out, err)
+            answers = [line for line in link.report if line.startswith("down: passed ")]
+            assert len(answers) == 1 and answers[0].startswith("down: passed 0,"), link.report
+            after, grown = what_is_kept(gateway, "alice"), gateway.stats()
+            assert after == before, (before, after)
+            assert grown["login.refused"] >= stats["login.refused"] + 2 * len(thieves), grown
+            for counter in ("session.opened", "session.closed", "session.replaced", "msg.accepted"):
+                assert grown[counter] == stats[counter], (counter, stats[counter], grown[counter])
+            bob.pqb(gateway, "send", "--to", "alice", "--wait", "delivered", "--timeout", 20, "still here")
+            assert gateway.stats()["session.replaced"] == stats["session.replaced"]
+        finally:
+            end(listening)
+        got = pad.pqb(gateway, "listen", "--count", 2, "--timeout", 20).stdout
+        assert got == "bob\twaits for the pad\nbob\tstill here\n", got
+        assert gateway.stop() == 0
+        gateway.ctl("verify", gateway.data)
+        return (f"{len(thieves)} ways to name another's device, each twice: {grown['login.refused']} "
+                "logins refused, 0 answers, 0 sessions, user and inbox as before, the session goes on")
 
 
 if __name__ == "__main__":

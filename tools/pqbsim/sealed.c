@@ -17,7 +17,7 @@ int sealed_gateway_init(struct sealed_gateway *g, const uint8_t *server_key, str
     uint8_t seed[PQB_SECRET_SEED_LEN];
 
     *g = (struct sealed_gateway){.is_noise = server_key != NULL};
-    if (!g->is_noise)
+    if (server_key == NULL)
         return PQB_OK;
     if (pqb_aead_init() != PQB_OK)
         return PQB_ERR_IO;
