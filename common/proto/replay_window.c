@@ -39,8 +39,8 @@ enum pqb_replay pqb_replay_window_check(const struct pqb_replay_window *w, uint6
         return PQB_REPLAY_NEW;
     if (w->largest - pn > PQB_REPLAY_SPAN)
         return PQB_REPLAY_STALE;
-    return w->words[pn / 64 % PQB_REPLAY_WORDS] & bit_of(pn) ? PQB_REPLAY_DUPLICATE
-                                                             : PQB_REPLAY_NEW;
+    return (w->words[pn / 64 % PQB_REPLAY_WORDS] & bit_of(pn)) != 0 ? PQB_REPLAY_DUPLICATE
+                                                                    : PQB_REPLAY_NEW;
 }
 
 enum pqb_replay pqb_replay_window_record(struct pqb_replay_window *w, uint64_t pn)

@@ -215,6 +215,7 @@ static void renew_ticket_key(struct pqb_daemon *d)
         pqb_log(PQB_LOG_WARN, "cannot make a new ticket key, the old one stays error=\"%s\"", why);
         return;
     }
+    PQB_ASSERT(keys != NULL);
     if (keys->tickets.at[0].id == d->keys->tickets.at[0].id) { // not written; that is said already
         pqb_secret_free(keys);
         return;

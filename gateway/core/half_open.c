@@ -154,7 +154,7 @@ static bool is_same_device(const struct pqb_half_open *a, const struct pqb_half_
 
 bool pqb_half_open_table_crowd_out(struct pqb_half_open_table *t, const struct pqb_half_open *proto)
 {
-    struct pqb_half_open *oldest = NULL;
+    struct pqb_half_open *first = NULL;
     unsigned count = 0;
 
     for (struct pqb_hnode *node = pqb_htable_find(&t->by_device, device_hash(t, proto)); node;
@@ -164,12 +164,12 @@ bool pqb_half_open_table_crowd_out(struct pqb_half_open_table *t, const struct p
         if (h->stage == PQB_LOGIN_CONFIRMING || !is_same_device(h, proto))
             continue;
         count++;
-        if (!oldest || h->created_at < oldest->created_at)
-            oldest = h;
+        if (!first || h->created_at < first->created_at)
+            first = h;
     }
     if (count < PQB_HALF_OPEN_DEVICE_MAX)
         return false;
-    pqb_half_open_table_remove(t, oldest);
+    pqb_half_open_table_remove(t, first);
     return true;
 }
 

@@ -173,34 +173,35 @@ static void push_ticket(struct files *f, struct pqb_secret_rng *rng, pqb_wall_ms
 
 // -------------------------------------------------------------------------------------- whole
 
-static int open_files(struct files **out, int *folder, const char *dir, char *error)
-{
-    struct files *f = pqb_secret_alloc(sizeof(*f));
-    int err;
-
-    *out = NULL;
-    *folder = -1;
-    if (f == NULL)
-        return fail(error, PQB_ERR_NOMEM,
-                    "cannot lock memory for keys; raise the limit (ulimit -l)");
-    *folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*folder < 0) {
-        err = fail(error, pqb_err_from_errno(errno), "cannot open %s: %s", dir, strerror(errno));
-        pqb_secret_free(f);
-        return err;
-    }
-    *out = f;
-    err = read_lines(f, *folder, dir, PQB_SERVER_KEY_FILE, parse_server, error);
-    if (err == PQB_OK)
-        err = read_lines(f, *folder, dir, PQB_TICKET_KEYS_FILE, parse_ticket, error);
-    return err;
-}
-
 static void close_files(struct files *f, int folder)
 {
     pqb_secret_free(f);
-    if (folder >= 0)
-        (void)close(folder);
+    (void)close(folder);
+}
+
+// NULL: *err says why not.
+static struct files *open_files(int *folder, const char *dir, int *err, char *error)
+{
+    struct files *f = pqb_secret_alloc(sizeof(*f));
+
+    if (f == NULL) {
+        *err =
+            fail(error, PQB_ERR_NOMEM, "cannot lock memory for keys; raise the limit (ulimit -l)");
+        return NULL;
+    }
+    *folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*folder < 0) {
+        *err = fail(error, pqb_err_from_errno(errno), "cannot open %s: %s", dir, strerror(errno));
+        pqb_secret_free(f);
+        return NULL;
+    }
+    *err = read_lines(f, *folder, dir, PQB_SERVER_KEY_FILE, parse_server, error);
+    if (*err == PQB_OK)
+        *err = read_lines(f, *folder, dir, PQB_TICKET_KEYS_FILE, parse_ticket, error);
+    if (*err == PQB_OK)
+        return f;
+    close_files(f, *folder);
+    return NULL;
 }
 
 // A disk that is full must not keep the gateway from starting: without room for a new key the ones
@@ -259,13 +260,15 @@ static struct pqb_server_keys *make_set(const struct files *f)
 int pqb_key_files_load(struct pqb_server_keys **out, const char *dir, struct pqb_secret_rng *rng,
                        pqb_wall_ms now, bool *is_new, char error[PQB_KEY_FILES_ERROR_MAX])
 {
-    struct files *f;
     bool is_made = false;
-    int folder;
-    int err = open_files(&f, &folder, dir, error);
+    int folder, err;
+    struct files *f = open_files(&folder, dir, &err, error);
 
-    if (err == PQB_OK)
-        err = make_missing(f, folder, dir, rng, now, &is_made, error);
+    if (is_new != NULL)
+        *is_new = false;
+    if (f == NULL)
+        return err;
+    err = make_missing(f, folder, dir, rng, now, &is_made, error);
     if (err == PQB_OK) {
         *out = make_set(f);
         if (*out == NULL)
@@ -281,12 +284,13 @@ int pqb_key_files_load(struct pqb_server_keys **out, const char *dir, struct pqb
 pqb_wall_ms pqb_key_files_ticket_key_made(const char *dir)
 {
     char error[PQB_KEY_FILES_ERROR_MAX];
-    struct files *f;
-    int folder;
-    pqb_wall_ms made_at = 0;
+    pqb_wall_ms made_at;
+    int folder, err;
+    struct files *f = open_files(&folder, dir, &err, error);
 
-    if (open_files(&f, &folder, dir, error) == PQB_OK && f->ticket_count > 0)
-        made_at = f->tickets[0].made_at;
+    if (f == NULL)
+        return 0;
+    made_at = f->ticket_count > 0 ? f->tickets[0].made_at : 0;
     close_files(f, folder);
     return made_at;
 }
@@ -294,14 +298,16 @@ pqb_wall_ms pqb_key_files_ticket_key_made(const char *dir)
 int pqb_key_files_public(const char *dir, uint8_t out[PQB_SERVER_KEYS_MAX][PQB_KEY_LEN],
                          size_t *count, char error[PQB_KEY_FILES_ERROR_MAX])
 {
-    struct files *f;
-    int folder;
-    int err = open_files(&f, &folder, dir, error);
+    int folder, err;
+    struct files *f = open_files(&folder, dir, &err, error);
 
-    if (err == PQB_OK && f->server_count == 0)
+    *count = 0;
+    if (f == NULL)
+        return err;
+    if (f->server_count == 0)
         err = fail(error, PQB_ERR_NOT_FOUND, "there is no %s/%s; the gateway makes it at its start",
                    dir, PQB_SERVER_KEY_FILE);
-    for (size_t i = 0; err == PQB_OK && i < f->server_count; i++) {
+    for (size_t i = 0; i < f->server_count; i++) {
         struct pqb_noise_keypair pair;
 
         memcpy(pair.secret, f->server[i], PQB_KEY_LEN);
@@ -309,7 +315,7 @@ int pqb_key_files_public(const char *dir, uint8_t out[PQB_SERVER_KEYS_MAX][PQB_K
         memcpy(out[i], pair.public, PQB_KEY_LEN);
         pqb_secret_erase(&pair, sizeof(pair));
     }
-    *count = err == PQB_OK ? f->server_count : 0;
+    *count = f->server_count;
     close_files(f, folder);
     return err;
 }
@@ -317,17 +323,15 @@ int pqb_key_files_public(const char *dir, uint8_t out[PQB_SERVER_KEYS_MAX][PQB_K
 int pqb_key_files_rotate_server(const char *dir, struct pqb_secret_rng *rng,
                                 char error[PQB_KEY_FILES_ERROR_MAX])
 {
-    struct files *f;
-    int folder;
-    int err = open_files(&f, &folder, dir, error);
+    int folder, err;
+    struct files *f = open_files(&folder, dir, &err, error);
 
-    if (err == PQB_OK) {
-        push_server(f, rng);
-        err = write_server(f, folder);
-        if (err != PQB_OK)
-            (void)fail(error, err, "cannot write %s/%s: %s", dir, PQB_SERVER_KEY_FILE,
-                       strerror(errno));
-    }
+    if (f == NULL)
+        return err;
+    push_server(f, rng);
+    err = write_server(f, folder);
+    if (err != PQB_OK)
+        (void)fail(error, err, "cannot write %s/%s: %s", dir, PQB_SERVER_KEY_FILE, strerror(errno));
     close_files(f, folder);
     return err;
 }
