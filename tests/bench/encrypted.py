@@ -9,57 +9,26 @@ the speed of a shared machine drifts:
   a login     clients that come and go and send next to nothing; with tickets, and without
 """
 import argparse
-import json
-import os
-import signal
 import statistics
-import subprocess
-import tempfile
 
-TICKS = os.sysconf("SC_CLK_TCK")
+from bench_gateway import Gateway
 
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-class Gateway:
-    def __init__(self, args, security):
-        self.directory = tempfile.TemporaryDirectory(dir=args.dir)
-        self.process = subprocess.Popen(
-            [os.path.join(args.bin, "gateway/paquebotd"), "--security", security, "--auth", "any",
-             "--data", os.path.join(self.directory.name, "data"), "--listen", "127.0.0.1:0",
-             "--shards", str(args.shards)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        ready = dict(word.split("=", 1) for word in self.process.stdout.readline().split() if "=" in word)
-        self.pqbsim = os.path.join(args.bin, "tools/pqbsim")
-        self.target, self.key = ready["listen"], ready.get("server-key")
-
-    def load(self, *options):
-        """(CPU seconds of the gateway, report) of one load."""
-        key = ["--server-key", self.key] if self.key else []
-        before = cpu_seconds(self.process.pid)
-        out = subprocess.run([self.pqbsim, "load", "--target", self.target, "--json", *key,
-                              *map(str, options)], check=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL)
-        return cpu_seconds(self.process.pid) - before, json.loads(out.stdout)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-        self.directory.cleanup()
+def load(gateway, *options):
+    """(CPU seconds of the gateway, report) of one load."""
+    before = gateway.cpu_seconds()
+    report = gateway.sim("load", *options)
+    return gateway.cpu_seconds() - before, report
 
 
 def message_us(gateway, args, *options):
-    cpu, report = gateway.load("--pairs", args.pairs, "--window", args.window, "--size", args.size,
+    cpu, report = load(gateway, "--pairs", args.pairs, "--window", args.window, "--size", args.size,
                                "--duration", args.seconds, *options)
     return cpu * 1e6 / report["delivered"]
 
 
 def login_us(gateway, args, *options):
-    cpu, report = gateway.load("--clients", args.clients, "--offline", "0.5", "--rate", 1, "--duration",
+    cpu, report = load(gateway, "--clients", args.clients, "--offline", "0.5", "--rate", 1, "--duration",
                                args.seconds, *options)
     return cpu * 1e6 / report["logins"]
 
@@ -83,7 +52,8 @@ def main():
                         ("clients", 1000), ("shards", 1)):
         parser.add_argument("--" + name, type=int, default=value)
     args = parser.parse_args()
-    plain, sealed = Gateway(args, "plaintext"), Gateway(args, "noise")
+    plain, sealed = (Gateway(args.bin, security, "--shards", args.shards, directory=args.dir)
+                     for security in ("plaintext", "noise"))
     messages, logins = [], []
     try:
         for number in range(args.rounds):

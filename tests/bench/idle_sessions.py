@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Resident bytes of paquebotd for each idle session.
 
-    idle_sessions.py --bin BUILD [--sessions 10000]
+    idle_sessions.py --bin BUILD [--sessions 10000] [--security noise]
 
 Logs in so many clients that say nothing (but for keepalives), and reads the gateway's resident set
 before and after (root alone may). The kernel holds nothing for them: all share the gateway's sockets.
 """
 import argparse
-import os
 import signal
 import subprocess
-import tempfile
 import time
+
+from bench_gateway import Gateway
 
 
 def resident_bytes(pid):
@@ -24,33 +24,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True)
     parser.add_argument("--sessions", type=int, default=10000)
+    parser.add_argument("--security", choices=("noise", "plaintext"), default="noise")
     parser.add_argument("--shards", type=int, default=1)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        gateway = subprocess.Popen(
-            [os.path.join(args.bin, "gateway/paquebotd"), "--security", "plaintext", "--auth", "any",
-             "--data", os.path.join(directory, "data"), "--listen", "127.0.0.1:0",
-             "--shards", str(args.shards), "--checkpoint-interval", "10s"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        try:
-            target = gateway.stdout.readline().split("listen=")[1].split()[0]
-            time.sleep(1)
-            before = resident_bytes(gateway.pid)
-            load = subprocess.Popen(
-                [os.path.join(args.bin, "tools/pqbsim"), "load", "--target", target, "--clients",
-                 str(args.sessions), "--rate", "1", "--duration", "90", "--settle", "1"],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            # The load begins to send when all are in; two checkpoints later the writer has forgotten
-            # those who are at rest.
-            time.sleep(args.sessions / 2000 + 40)
-            after = resident_bytes(gateway.pid)
-            load.send_signal(signal.SIGINT)
-            load.wait()
-        finally:
-            gateway.send_signal(signal.SIGTERM)
-            gateway.wait()
+    with Gateway(args.bin, args.security, "--shards", args.shards, "--checkpoint-interval", "10s") as gateway:
+        time.sleep(1)
+        before = resident_bytes(gateway.process.pid)
+        load = gateway.start_sim("load", "--clients", args.sessions, "--rate", 1, "--duration", 90, "--settle",
+                                 1, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # The load begins to send when all are in; two checkpoints later the writer has forgotten
+        # those who are at rest.
+        time.sleep(args.sessions / 1000 + 40)
+        after = resident_bytes(gateway.process.pid)
+        load.send_signal(signal.SIGINT)
+        load.wait()
     anonymous = (after[0] - before[0]) / args.sessions
-    print(f"{args.sessions} sessions: {anonymous:.0f} bytes each of private memory "
+    print(f"{args.sessions} sessions, {args.security}: {anonymous:.0f} bytes each of private memory "
           f"({(after[1] - before[1]) / args.sessions:.0f} with mapped files)")
 
 

@@ -11,34 +11,19 @@ The ratio is taken run by run, because the speed of a shared machine drifts. Exi
 median is above the limit.
 """
 import argparse
-import json
 import os
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
+
+from bench_gateway import Gateway
 
 
 def measure(args, consumers):
     """(p99 before, p99 with) in microseconds, and the gateway's growth in KiB."""
-    with tempfile.TemporaryDirectory(dir=args.dir) as directory:
-        data = os.path.join(directory, "data")
-        gateway = subprocess.Popen(
-            [os.path.join(args.bin, "gateway/paquebotd"), "--security", "plaintext", "--auth", "any",
-             "--data", data, "--listen", "127.0.0.1:0", "--shards", str(args.shards)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        try:
-            target = gateway.stdout.readline().split("listen=")[1].split()[0]
-            done = subprocess.run(
-                [os.path.join(args.bin, "tools/pqbsim"), "inject", "slow-consumer", "--target", target,
-                 "--stats", os.path.join(data, "stats"), "--peers", str(consumers), "--seconds",
-                 str(args.seconds), "--legitimate-rate", str(args.rate), "--rate", str(args.attack),
-                 "--json"], stdout=subprocess.PIPE, check=False)
-        finally:
-            gateway.send_signal(signal.SIGTERM)
-            gateway.wait()
-    report = json.loads(done.stdout)
+    with Gateway(args.bin, args.security, "--shards", args.shards, directory=args.dir) as gateway:
+        report = gateway.sim("inject", "slow-consumer", "--stats", os.path.join(gateway.data, "stats"), "--peers",
+                             consumers, "--seconds", args.seconds, "--legitimate-rate", args.rate, "--rate",
+                             args.attack)
     broken = [check for check in report["checks"] if not check["kept"]]
     if broken:
         sys.exit(f"slow_consumers: a limit was broken: {broken}")
@@ -51,6 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True, help="build directory (release)")
     parser.add_argument("--dir", help="where the data directories go (the system's for such)")
+    parser.add_argument("--security", choices=("noise", "plaintext"), default="noise")
     parser.add_argument("--limit", type=float, default=1.25)
     for name, value in (("rounds", 7), ("seconds", 10), ("rate", 1000), ("attack", 600), ("shards", 2)):
         parser.add_argument("--" + name, type=int, default=value)
