@@ -27,8 +27,8 @@ class Gateway:
 
     def start_sim(self, verb, *args, **kwargs):
         """`pqbsim VERB ARGS` against the gateway, in the background."""
-        return subprocess.Popen([os.path.join(self.bin, "tools/pqbsim"), verb, *args[:1], "--target",
-                                 self.target, *self.key_options, *map(str, args[1:])], **kwargs)
+        return subprocess.Popen([os.path.join(self.bin, "tools/pqbsim"), verb, *map(str, args),
+                                 "--target", self.target, *self.key_options], **kwargs)
 
     def sim(self, verb, *args):
         """The report of such a run."""
