@@ -17,7 +17,14 @@
 #include "common/base/rng.h"
 #include "tests/unit/store_fixture.h"
 
-#define SEEDS          300
+#if defined(__has_feature)
+#    if __has_feature(address_sanitizer)
+#        define SEEDS 100 // each opens a dozen maps, whose shadow takes its time
+#    endif
+#endif
+#ifndef SEEDS
+#    define SEEDS 300
+#endif
 #define TURNS          120
 #define USERS          4
 #define DEVICES        2 // per user
