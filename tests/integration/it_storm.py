@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Overload and recovery: everybody comes back at once, a black hole heals, addresses keep changing."""
+"""Overload and recovery: everybody comes back at once, a black hole heals, addresses keep changing; and
+what a good network needs of it: nothing."""
 import contextlib
 import os
 import time
 
-from harness import LONG, SANITIZED, Gateway, finish_load, run_cases, start_load, wait_until
+from harness import LONG, SANITIZED, Gateway, finish_load, load, run_cases, start_load, wait_until
 
 SESSIONS = 20000 if LONG else 100 if SANITIZED else 500
 RATE = 1500 if LONG else 200 if SANITIZED else 1000  # messages a second
@@ -21,6 +22,7 @@ HOLE_BURST = 2       # times the busiest second before, in any second after the 
 QUIET_BYTES = 2048   # of a session in the hole, both ways, while its application is silent
 BUSY_BYTES = 16384   # while it goes on sending
 BUSY_COST = 1.25     # times the datagrams a message that there are at other times
+CALM_RATE = 2000 if LONG else 100 if SANITIZED else 600
 RTT_US, PTO_US = 40000, 250000  # of the test's network; the floor of the timeout and its jitter
 
 
@@ -156,6 +158,18 @@ def test_an_address_that_changes_every_second_costs_no_login(directory):
     # One datagram in ten gets no answer for loss, one in a hundred twice in a row.
     assert 0 < gap["p90"] <= RTT_US + PTO_US and gap["p99"] <= RTT_US + 3 * PTO_US, told
     return told
+
+
+def test_a_good_network_needs_no_repair(directory):
+    with Gateway(directory) as gateway:
+        report = load(gateway.target, "--clients", 50, "--rate", CALM_RATE, "--duration", 3)
+        stats = gateway.stats()
+        print("  " + " ".join(f"{name}={stats[name]}" for name in (
+            "commit.count", "commit.messages", "udp.datagrams_in", "udp.datagrams_out",
+            "retransmit.messages")), flush=True)
+        assert stats["commit.messages"] == report["accepted"]
+        if not SANITIZED:
+            assert stats["retransmit.messages"] <= report["sent"] // 50, stats["retransmit.messages"]
 
 
 if __name__ == "__main__":
