@@ -28,6 +28,11 @@ def inits(gateway):
     return counters["login.inits"] + counters["login.mac1_bad"]
 
 
+def yield_to_others():
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.nice(19)
+
+
 def start_users(gateway, args):
     # Names of their own: `inject` has legitimate users with the usual ones.
     return gateway.start_sim("load", "--names", "user", "--clients", args.clients, "--rate", args.rate,
@@ -47,7 +52,7 @@ def attacked(gateway, args):
     calm = 0.75 * args.seconds  # half of its time `inject` only looks how it was before
     flood = gateway.start_sim("inject", "flood-init", "--rate", args.init_rate, "--legitimate-rate", 1, "--seconds",
                               int(2 * calm), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              preexec_fn=lambda: os.nice(19))
+                              preexec_fn=yield_to_others)
     time.sleep(calm - 1)
     users = start_users(gateway, args)
     time.sleep(args.seconds / 2)
