@@ -50,9 +50,10 @@ def percentiles(users):
 def attacked(gateway, args):
     """Percentiles of delivery during the flood, and the INITs that the gateway saw in a second."""
     calm = 0.75 * args.seconds  # half of its time `inject` only looks how it was before
-    flood = gateway.start_sim("inject", "flood-init", "--rate", args.init_rate, "--legitimate-rate", 1, "--seconds",
-                              int(2 * calm), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              preexec_fn=yield_to_others)
+    floods = [gateway.start_sim("inject", "flood-init", "--rate", args.init_rate // args.senders,
+                                "--legitimate-rate", 1, "--seconds", int(2 * calm), stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, preexec_fn=yield_to_others)
+              for _ in range(args.senders)]
     time.sleep(calm - 1)
     users = start_users(gateway, args)
     time.sleep(args.seconds / 2)
@@ -60,7 +61,8 @@ def attacked(gateway, args):
     time.sleep(args.seconds / 4)
     rate = (inits(gateway) - seen) / (time.monotonic() - at)
     delivered = percentiles(users)
-    flood.wait()
+    for flood in floods:
+        flood.wait()
     time.sleep(10)  # what is half open ends
     return delivered, rate
 
@@ -71,6 +73,7 @@ def main():
     parser.add_argument("--dir", help="where the data directory goes (the system's for such)")
     parser.add_argument("--limit", type=float, default=2)
     for name, value in (("rounds", 7), ("seconds", 8), ("init-rate", 50000), ("rate", 1000), ("clients", 50),
+                        ("senders", 2),
                         ("shards", 1)):
         parser.add_argument("--" + name, type=int, default=value)
     args = parser.parse_args()
