@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "common/base/hex.h"
 
 #define GROUP_COUNT 8 // 16-bit groups of an IPv6 address
 
@@ -121,27 +122,16 @@ static bool parse_v4(const char **p, uint8_t ip[4])
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 // Reads one to four hex digits; moves `p` behind them.
 static bool parse_group(const char **p, unsigned *out)
 {
     unsigned value = 0;
     unsigned digits = 0;
 
-    for (; hex_digit(**p) >= 0; (*p)++) {
+    for (; pqb_hex_digit(**p) >= 0; (*p)++) {
         if (++digits > 4)
             return false;
-        value = value << 4 | (unsigned)hex_digit(**p);
+        value = value << 4 | (unsigned)pqb_hex_digit(**p);
     }
     *out = value;
     return digits > 0;
@@ -149,7 +139,7 @@ static bool parse_group(const char **p, unsigned *out)
 
 static bool is_dotted(const char *p)
 {
-    while (hex_digit(*p) >= 0)
+    while (pqb_hex_digit(*p) >= 0)
         p++;
     return *p == '.';
 }

@@ -17,7 +17,3 @@ PQB_MUST_USE int pqb_file_replace(int folder, const char *name, const void *data
 
 // Reads all of a file of at most `max` bytes. PQB_ERR_NOT_FOUND, PQB_ERR_TOO_LARGE, or errno's.
 PQB_MUST_USE int pqb_file_read(int folder, const char *name, void *out, size_t max, size_t *len);
-
-// Hexadecimal digits of `len` bytes and a NUL; and back, exactly so many, either case.
-void pqb_hex_encode(const uint8_t *data, size_t len, char *out);
-PQB_MUST_USE int pqb_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t len);

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/base/hex.h"
+
 void pqb_json_scan_init(struct pqb_json_scan *s, const char *text, size_t len)
 {
     *s = (struct pqb_json_scan){.at = text, .end = text + len};
@@ -36,23 +38,12 @@ bool pqb_json_scan_is_at_end(struct pqb_json_scan *s)
 
 // ------------------------------------------------------------------------------------- strings
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 // The four digits behind \u.
 static bool take_unit(struct pqb_json_scan *s, uint32_t *unit)
 {
     *unit = 0;
     for (int i = 0; i < 4; i++) {
-        const int digit = s->at < s->end ? hex_value(*s->at) : -1;
+        const int digit = s->at < s->end ? pqb_hex_digit(*s->at) : -1;
 
         if (digit < 0)
             return false;

@@ -7,6 +7,7 @@
 
 #include "common/base/err.h"
 #include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/client/paquebot.h"
 #include "common/proto/server_keys.h"
 

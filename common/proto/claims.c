@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <sodium.h>
-
 #include "common/base/check.h"
+#include "common/base/err.h"
+#include "common/base/hex.h"
 #include "common/base/json.h"
 #include "common/base/json_scan.h"
 #include "common/wire/frame.h"
@@ -131,13 +131,6 @@ static bool set_name(char *field, uint8_t *field_len, size_t max, const char *va
     return true;
 }
 
-static bool set_key(uint8_t key[PQB_KEY_LEN], const char *value, size_t len)
-{
-    return len == PQB_KEY_LEN * 2 &&
-           sodium_hex2bin(key, PQB_KEY_LEN, value, len, NULL, &len, NULL) == 0 &&
-           len == PQB_KEY_LEN;
-}
-
 static bool set_claim(struct pqb_claims *out, enum claim c, const char *value, size_t len)
 {
     switch (c) {
@@ -146,7 +139,7 @@ static bool set_claim(struct pqb_claims *out, enum claim c, const char *value, s
     case CLAIM_DEV:
         return set_name(out->device, &out->device_len, PQB_DEVICE_MAX, value, len);
     case CLAIM_KEY:
-        return set_key(out->key, value, len);
+        return pqb_hex_decode(value, len, out->key, PQB_KEY_LEN) == PQB_OK;
     case CLAIM_EXP:
         return pqb_date_parse(value, len, &out->expires_ms);
     case CLAIM_NBF:
@@ -216,8 +209,8 @@ size_t pqb_claims_format(const struct pqb_claims *c, char text[PQB_CLAIMS_MAX + 
     pqb_json_object_begin(&j, NULL);
     pqb_json_text_n(&j, claim_names[CLAIM_SUB], c->user, c->user_len);
     pqb_json_text_n(&j, claim_names[CLAIM_DEV], c->device, c->device_len);
-    pqb_json_string(&j, claim_names[CLAIM_KEY],
-                    sodium_bin2hex(key, sizeof(key), c->key, PQB_KEY_LEN));
+    pqb_hex_encode(c->key, PQB_KEY_LEN, key);
+    pqb_json_string(&j, claim_names[CLAIM_KEY], key);
     write_date(&j, CLAIM_IAT, c->issued_ms);
     write_date(&j, CLAIM_NBF, c->not_before_ms);
     write_date(&j, CLAIM_EXP, c->expires_ms);

@@ -16,6 +16,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/hex.h"
 #include "common/base/log.h"
 
 struct pqb_control_peer {
@@ -36,15 +37,6 @@ struct pqb_control {
 
 // --------------------------------------------------------------------------------------- words
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool unescape(char *word)
 {
     char *out = word;
@@ -54,8 +46,8 @@ static bool unescape(char *word)
             *out++ = *word;
             continue;
         }
-        const int high = hex_digit(word[1]);
-        const int low = high >= 0 ? hex_digit(word[2]) : -1;
+        const int high = pqb_hex_digit(word[1]);
+        const int low = high >= 0 ? pqb_hex_digit(word[2]) : -1;
 
         if (low < 0 || (high == 0 && low == 0))
             return false;

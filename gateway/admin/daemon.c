@@ -13,7 +13,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/base/log.h"
 #include "common/proto/aead.h"
 #include "gateway/admin/daemon_internal.h"

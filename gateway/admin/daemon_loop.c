@@ -11,7 +11,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/base/log.h"
 #include "gateway/admin/daemon_internal.h"
 #include "gateway/admin/settings.h"

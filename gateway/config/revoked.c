@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
+#include "common/base/hex.h"
 #include "gateway/config/words.h"
 
 struct name {
@@ -72,37 +73,12 @@ static int add_name(const struct parsing *p, const struct name *name, int line)
     return PQB_OK;
 }
 
-static int digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-static bool parse_key(const struct pqb_word *word, struct key *out)
-{
-    if (word->len != sizeof(out->bytes) * 2)
-        return false;
-    for (size_t i = 0; i < sizeof(out->bytes); i++) {
-        const int high = digit_of(word->text[2 * i]), low = digit_of(word->text[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return false;
-        out->bytes[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
 static int add_key(const struct parsing *p, const struct pqb_word *word, int line)
 {
     struct pqb_revoked *r = p->r;
     struct key *keys, key;
 
-    if (!parse_key(word, &key))
+    if (pqb_hex_decode(word->text, word->len, key.bytes, sizeof(key.bytes)) != PQB_OK)
         return pqb_words_wrong(p->error, p->name, line,
                                "a key is the device's public key in 64 hexadecimal digits");
     keys = make_room(r->keys, r->key_count, &r->key_capacity, sizeof(*keys));

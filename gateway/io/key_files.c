@@ -12,6 +12,7 @@
 
 #include "common/base/err.h"
 #include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/proto/aead.h"
 
 #define FILE_MAX   4096

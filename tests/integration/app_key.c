@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/file.h"
+#include "common/base/hex.h"
 
 bool app_key_use(struct pqb_client_config *config, const char *folder)
 {

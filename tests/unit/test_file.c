@@ -15,6 +15,7 @@
 
 #include "common/base/err.h"
 #include "common/base/file.h"
+#include "common/base/hex.h"
 
 static char directory[64];
 static int folder = -1;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/err.h"
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/proto/aead.h"
 #include "gateway/io/key_files.h"
 

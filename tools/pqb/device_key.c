@@ -1,7 +1,7 @@
 // pqb device-key: the public key of a device, for which tokens are issued.
 #include <stdio.h>
 
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/proto/server_keys.h"
 #include "tools/pqb/pqb.h"
 

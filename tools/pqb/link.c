@@ -12,6 +12,7 @@
 
 #include "common/base/err.h"
 #include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/proto/server_keys.h"
 #include "common/wire/frame.h"
 #include "tools/pqb/pqb.h"

@@ -5,7 +5,7 @@
 #include <sys/random.h>
 
 #include "common/base/err.h"
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/proto/aead.h"
 #include "gateway/io/key_files.h"
 #include "tools/pqbctl/pqbctl.h"

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/err.h"
+#include "common/base/hex.h"
 #include "common/base/json.h"
 #include "common/proto/paseto.h"
 #include "common/wire/frame.h"
@@ -157,7 +159,6 @@ static bool take_name(char *field, uint8_t *field_len, const char *name, size_t 
 
 static int fill_claims(const struct issuing *i, struct pqb_claims *claims)
 {
-    size_t key_len = 0;
     uint64_t ttl;
 
     *claims = (struct pqb_claims){.issued_ms = wall_now() / 1000 * 1000};
@@ -167,10 +168,7 @@ static int fill_claims(const struct issuing *i, struct pqb_claims *claims)
     if (!take_name(claims->device, &claims->device_len, i->device, PQB_DEVICE_MAX))
         return cli_wrong(issue_name,
                          "--device needs 1 to 32 bytes of UTF-8 without control characters", NULL);
-    if (strlen(i->device_key) != PQB_KEY_LEN * 2 ||
-        sodium_hex2bin(claims->key, PQB_KEY_LEN, i->device_key, PQB_KEY_LEN * 2, NULL, &key_len,
-                       NULL) != 0 ||
-        key_len != PQB_KEY_LEN)
+    if (pqb_hex_decode(i->device_key, strlen(i->device_key), claims->key, PQB_KEY_LEN) != PQB_OK)
         return cli_wrong(issue_name,
                          "--device-key needs the device's public key, 64 hexadecimal digits",
                          "On the device, 'pqb device-key' prints it.");
@@ -313,8 +311,9 @@ static void print_shown(const struct shown *s, pqb_wall_ms now)
 
     (void)snprintf(note, sizeof(note), " (%s %" PRIu64 " days %" PRIu64 " h)",
                    c->expires_ms > now ? "in" : "passed by", left / 86400000, left / 3600000 % 24);
+    pqb_hex_encode(c->key, PQB_KEY_LEN, key);
     printf("user        %.*s\ndevice      %.*s\ndevice key  %s\n", c->user_len, c->user,
-           c->device_len, c->device, sodium_bin2hex(key, sizeof(key), c->key, PQB_KEY_LEN));
+           c->device_len, c->device, key);
     print_date("issued", c->issued_ms, "");
     print_date("not before", c->not_before_ms, "");
     print_date("expires", c->expires_ms, note);
@@ -343,7 +342,8 @@ static void print_json(const struct shown *s)
     pqb_json_object_begin(&j, NULL);
     pqb_json_text_n(&j, "user", c->user, c->user_len);
     pqb_json_text_n(&j, "device", c->device, c->device_len);
-    pqb_json_string(&j, "device_key", sodium_bin2hex(key, sizeof(key), c->key, PQB_KEY_LEN));
+    pqb_hex_encode(c->key, PQB_KEY_LEN, key);
+    pqb_json_string(&j, "device_key", key);
     json_date(&j, "issued", c->issued_ms);
     json_date(&j, "not_before", c->not_before_ms);
     json_date(&j, "expires", c->expires_ms);

@@ -10,7 +10,7 @@
 
 #include "common/base/check.h"
 #include "common/base/err.h"
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "common/proto/server_keys.h"
 #include "common/wire/frame.h"
 #include "gateway/io/stats_page.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
-#include "common/base/file.h"
+#include "common/base/hex.h"
 #include "tools/pqbsim/pqbsim.h"
 
 static const struct {
