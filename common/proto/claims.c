@@ -97,6 +97,16 @@ void pqb_date_format(pqb_wall_ms at, char text[PQB_DATE_TEXT_LEN + 1])
                    (unsigned)(rest / 60 % 60), (unsigned)(rest % 60));
 }
 
+void pqb_date_json(struct pqb_json *j, const char *name, pqb_wall_ms at)
+{
+    char text[PQB_DATE_TEXT_LEN + 1];
+
+    if (at == 0)
+        return;
+    pqb_date_format(at, text);
+    pqb_json_string(j, name, text);
+}
+
 // -------------------------------------------------------------------------------------- claims
 
 enum claim {
@@ -186,16 +196,6 @@ bool pqb_claims_parse(struct pqb_claims *out, const char *text, size_t len)
            (seen & CLAIMS_NEEDED) == CLAIMS_NEEDED;
 }
 
-static void write_date(struct pqb_json *j, enum claim c, pqb_wall_ms at)
-{
-    char text[PQB_DATE_TEXT_LEN + 1];
-
-    if (at == 0)
-        return;
-    pqb_date_format(at, text);
-    pqb_json_string(j, claim_names[c], text);
-}
-
 size_t pqb_claims_format(const struct pqb_claims *c, char text[PQB_CLAIMS_MAX + 1])
 {
     char key[PQB_KEY_LEN * 2 + 1];
@@ -211,9 +211,9 @@ size_t pqb_claims_format(const struct pqb_claims *c, char text[PQB_CLAIMS_MAX + 
     pqb_json_text_n(&j, claim_names[CLAIM_DEV], c->device, c->device_len);
     pqb_hex_encode(c->key, PQB_KEY_LEN, key);
     pqb_json_string(&j, claim_names[CLAIM_KEY], key);
-    write_date(&j, CLAIM_IAT, c->issued_ms);
-    write_date(&j, CLAIM_NBF, c->not_before_ms);
-    write_date(&j, CLAIM_EXP, c->expires_ms);
+    pqb_date_json(&j, claim_names[CLAIM_IAT], c->issued_ms);
+    pqb_date_json(&j, claim_names[CLAIM_NBF], c->not_before_ms);
+    pqb_date_json(&j, claim_names[CLAIM_EXP], c->expires_ms);
     pqb_json_object_end(&j);
     made = pqb_json_text(&j);
     if (made != NULL) {

@@ -13,6 +13,8 @@
 #define PQB_CLAIMS_MAX    408 // bytes of JSON: what a token of PQB_TOKEN_MAX has room for
 #define PQB_DATE_TEXT_LEN 20  // "2026-01-31T23:59:59Z"
 
+struct pqb_json;
+
 struct pqb_claims {
     uint8_t user_len, device_len;
     char user[PQB_USER_MAX], device[PQB_DEVICE_MAX];
@@ -35,3 +37,6 @@ PQB_MUST_USE bool pqb_date_parse(const char *text, size_t len, pqb_wall_ms *out)
 
 // Milliseconds are cut off. Years above 9999 become its last second.
 void pqb_date_format(pqb_wall_ms at, char text[PQB_DATE_TEXT_LEN + 1]);
+
+// A member with the date; none when it is 0.
+void pqb_date_json(struct pqb_json *j, const char *name, pqb_wall_ms at);

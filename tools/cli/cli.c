@@ -104,19 +104,17 @@ int cli_wrong(const char *command, const char *what, const char *hint)
     return CLI_EXIT_USAGE;
 }
 
-static enum cli_verdict complain(const struct cli_command *c, const char *option, const char *what)
+static int complain(const struct cli_command *c, const char *option, const char *what)
 {
     char line[256], hint[128];
 
     (void)snprintf(line, sizeof(line), "%s %s", option, what);
     (void)snprintf(hint, sizeof(hint), "Try '%s --help'.", c->name);
-    (void)cli_wrong(c->name, line, hint);
-    return CLI_WRONG;
+    return cli_wrong(c->name, line, hint);
 }
 
 // Handles the option at argv[*at]; moves *at over its value.
-static enum cli_verdict take_option(const struct cli_command *c, int argc, char **argv, int *at,
-                                    uint64_t *seen)
+static int take_option(const struct cli_command *c, int argc, char **argv, int *at, uint64_t *seen)
 {
     const char *text = argv[*at];
     const char *name = text + 2;
@@ -142,8 +140,8 @@ static enum cli_verdict take_option(const struct cli_command *c, int argc, char 
     return CLI_GO;
 }
 
-enum cli_verdict cli_parse(const struct cli_command *command, int argc, char **argv,
-                           const char **args, size_t *arg_count)
+int cli_parse(const struct cli_command *command, int argc, char **argv, const char **args,
+              size_t *arg_count)
 {
     uint64_t seen = 0;
     bool is_all_args = false;
@@ -152,17 +150,19 @@ enum cli_verdict cli_parse(const struct cli_command *command, int argc, char **a
     for (int i = 1; i < argc; i++) {
         if (!is_all_args && strcmp(argv[i], "--help") == 0) {
             cli_print_help(command);
-            return CLI_SHOWN;
+            return CLI_EXIT_DONE;
         }
         if (!is_all_args && strcmp(argv[i], "--version") == 0) {
             printf("%s %s\n", command->name, PQB_VERSION);
-            return CLI_SHOWN;
+            return CLI_EXIT_DONE;
         }
         if (!is_all_args && strcmp(argv[i], "--") == 0) {
             is_all_args = true;
         } else if (!is_all_args && strncmp(argv[i], "--", 2) == 0) {
-            if (take_option(command, argc, argv, &i, &seen) != CLI_GO)
-                return CLI_WRONG;
+            const int status = take_option(command, argc, argv, &i, &seen);
+
+            if (status != CLI_GO)
+                return status;
         } else {
             if (*arg_count == command->args_max)
                 return complain(command, argv[i], "is one argument too many");

@@ -11,6 +11,7 @@
 
 // Exit statuses of every program.
 enum cli_exit {
+    CLI_GO = -1, // none yet: run the command
     CLI_EXIT_DONE = 0,
     CLI_EXIT_FINDING = 1, // a finding, a refusal, a timeout, an unreachable gateway
     CLI_EXIT_USAGE = 2,   // wrong use; the message says what to do
@@ -45,15 +46,10 @@ struct cli_command {
     size_t args_max; // positional arguments allowed
 };
 
-enum cli_verdict {
-    CLI_GO,    // run the command
-    CLI_SHOWN, // --help or --version was printed: exit 0
-    CLI_WRONG, // told on stderr: exit CLI_EXIT_USAGE
-};
-
-// Parses argv[1..]; positional arguments are moved to args (at most args_max) and counted.
-enum cli_verdict cli_parse(const struct cli_command *command, int argc, char **argv,
-                           const char **args, size_t *arg_count);
+// Parses argv[1..]; positional arguments are moved to args (at most args_max) and counted. CLI_GO,
+// or the exit status when the program is through: help was shown, or what is wrong told on stderr.
+int cli_parse(const struct cli_command *command, int argc, char **argv, const char **args,
+              size_t *arg_count);
 
 void cli_print_help(const struct cli_command *command);
 

@@ -192,14 +192,9 @@ int pqb_chat(int argc, char **argv)
     size_t arg_count;
     int status;
 
-    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, NULL, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (!pqb_name_is_valid(c.to, strlen(c.to), PQB_USER_MAX))
         return cli_wrong(COMMAND, "--to is not a name",
                          "A user has 1 to 64 bytes of UTF-8 without control characters.");

@@ -73,21 +73,7 @@ int pqb_dead_letters(int argc, char **argv)
     struct show s = {0};
     const char *state = NULL, *user = NULL, *device = NULL;
     const struct cli_option options[] = {
-        {.name = "state",
-         .type = CLI_TEXT,
-         .out = &state,
-         .value = "DIR",
-         .help = "where the program keeps its state"},
-        {.name = "user",
-         .type = CLI_TEXT,
-         .out = &user,
-         .value = "USER",
-         .help = "or: in $XDG_STATE_HOME/paquebot/USER.DEVICE"},
-        {.name = "device",
-         .type = CLI_TEXT,
-         .out = &device,
-         .value = "DEVICE",
-         .help = "with --user"},
+        LINK_STATE_OPTIONS(&state, &user, &device),
         {.name = "json",
          .type = CLI_FLAG,
          .out = &s.is_json,
@@ -109,17 +95,9 @@ int pqb_dead_letters(int argc, char **argv)
     size_t arg_count;
     int status;
 
-    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
-    if (state == NULL && (user == NULL || device == NULL))
-        return cli_wrong(COMMAND, "whose?",
-                         "Name --state DIR, or --user USER and --device DEVICE.");
+    status = cli_parse(&command, argc, argv, NULL, &arg_count);
+    if (status != CLI_GO)
+        return status;
     status = link_state_path(COMMAND, state, user, device, path);
     if (status != CLI_EXIT_DONE)
         return status;

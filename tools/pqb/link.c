@@ -105,6 +105,9 @@ static int complain_of_store(const struct link *l, int err, const char *path)
 int link_state_path(const char *command, const char *state, const char *user, const char *device,
                     char path[LINK_PATH_MAX])
 {
+    if (state == NULL && (user == NULL || device == NULL))
+        return cli_wrong(command, "whose?",
+                         "Name --state DIR, or --user USER and --device DEVICE.");
     if (state != NULL && strlen(state) < LINK_PATH_MAX)
         memcpy(path, state, strlen(state) + 1);
     else if (state != NULL)
@@ -199,19 +202,16 @@ static int load_token(const struct link *l, const char *path, struct credentials
     if (path == NULL)
         return CLI_EXIT_DONE;
     err = pqb_file_read(AT_FDCWD, path, c->token, sizeof(c->token) - 1, &len);
-    if (err == PQB_ERR_TOO_LARGE) {
-        return complain(l, CLI_EXIT_USAGE, "the token is longer than 640 bytes",
-                        "--token names a file that holds nothing else.");
-    }
-    if (err != PQB_OK) {
+    if (err != PQB_OK && err != PQB_ERR_TOO_LARGE) {
         (void)snprintf(what, sizeof(what), "can't read the token file %.*s: %s", LINK_PATH_MAX,
                        path, strerror(errno));
         return complain(l, CLI_EXIT_USAGE, what, "--token names a file that holds the token.");
     }
     c->token[len] = '\0';
     c->token[strcspn(c->token, "\r\n")] = '\0';
-    if (strlen(c->token) > PQB_CLIENT_TOKEN_MAX)
-        return complain(l, CLI_EXIT_USAGE, "the token is longer than 640 bytes", NULL);
+    if (err == PQB_ERR_TOO_LARGE || strlen(c->token) > PQB_CLIENT_TOKEN_MAX)
+        return complain(l, CLI_EXIT_USAGE, "the token is longer than 640 bytes",
+                        "--token names a file that holds nothing else.");
     return CLI_EXIT_DONE;
 }
 

@@ -147,14 +147,9 @@ int pqb_listen(int argc, char **argv)
     size_t arg_count;
     int status;
 
-    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, NULL, &arg_count);
+    if (status != CLI_GO)
+        return status;
     o.poison_limit = (uint32_t)poison_limit;
     pqb_json_init(&l.json, JSON_LINE_MAX);
     status = link_open(&l.link, COMMAND, &o, &callbacks, &l);

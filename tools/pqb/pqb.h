@@ -70,6 +70,23 @@ struct link_options {
         .help = "queue and cursor (default $XDG_STATE_HOME/paquebot/USER.DEVICE)" \
     }
 
+// Of the commands that need no gateway: whose state it is, for link_state_path.
+#define LINK_STATE_OPTIONS(state_, user_, device_)                               \
+    {.name = "state",                                                            \
+     .type = CLI_TEXT,                                                           \
+     .out = (state_),                                                            \
+     .value = "DIR",                                                             \
+     .help = "where the device keeps its state"},                                \
+        {.name = "user",                                                         \
+         .type = CLI_TEXT,                                                       \
+         .out = (user_),                                                         \
+         .value = "USER",                                                        \
+         .help = "or: in $XDG_STATE_HOME/paquebot/USER.DEVICE"},                 \
+    {                                                                            \
+        .name = "device", .type = CLI_TEXT, .out = (device_), .value = "DEVICE", \
+        .help = "with --user"                                                    \
+    }
+
 // A client with its store and socket, connecting.
 struct link {
     const char *command;

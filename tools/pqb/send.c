@@ -232,14 +232,9 @@ int pqb_send(int argc, char **argv)
     size_t arg_count;
     int status;
 
-    switch (cli_parse(&command, argc, argv, &text, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, &text, &arg_count);
+    if (status != CLI_GO)
+        return status;
     s.wants_delivered = strcmp(wait, "delivered") == 0;
     if (!s.wants_delivered && strcmp(wait, "accepted") != 0)
         return cli_wrong(COMMAND, "--wait is accepted or delivered", NULL);

@@ -89,14 +89,9 @@ int ctl_server_key(int argc, char **argv)
     int status = CLI_EXIT_DONE;
 
     ctl_place_init(&place);
-    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, NULL, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (pqb_aead_init() != PQB_OK)
         return fail("the cryptographic library does not start", NULL);
     if (is_rotating)

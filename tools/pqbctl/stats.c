@@ -217,6 +217,7 @@ int ctl_stats(int argc, char **argv)
     struct format format = {.is_json = false};
     pqb_duration every = 0;
     size_t arg_count;
+    int status;
     const struct cli_option options[] = {
         {.name = "json", .type = CLI_FLAG, .out = &format.is_json, .help = "one JSON object"},
         {.name = "prom",
@@ -248,14 +249,9 @@ int ctl_stats(int argc, char **argv)
     };
 
     ctl_place_init(&place);
-    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, NULL, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (format.is_json && format.is_prom)
         return cli_wrong(command.name, "--json and --prom exclude each other", NULL);
     if (format.is_by_thread && format.is_prom)

@@ -39,6 +39,7 @@ static int steer(const struct steering *s, int argc, char **argv)
     uint64_t limit = LIMIT_DEFAULT;
     const char *args[2];
     size_t arg_count = 0;
+    int status;
     char name[32], limit_text[24], path[CTL_PATH_MAX];
     const struct cli_option options[] = {
         {.name = "json", .type = CLI_FLAG, .out = &is_json, .help = "the answer as JSON"},
@@ -63,14 +64,9 @@ static int steer(const struct steering *s, int argc, char **argv)
 
     (void)snprintf(name, sizeof(name), "pqbctl %s", s->verb);
     ctl_place_init(&place);
-    switch (cli_parse(&command, argc, argv, args, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (arg_count < s->args_min)
         return cli_wrong(name, "an argument is missing", s->usage);
     for (size_t i = 0; i < arg_count; i++) {

@@ -112,6 +112,7 @@ int ctl_keygen(int argc, char **argv)
 {
     const char *args[1];
     size_t arg_count = 0;
+    int status;
     const struct cli_command command = {
         .name = "pqbctl keygen",
         .usage = "FILE",
@@ -123,14 +124,9 @@ int ctl_keygen(int argc, char **argv)
         .args_max = 1,
     };
 
-    switch (cli_parse(&command, argc, argv, args, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (arg_count < 1 || args[0][0] == '\0')
         return cli_wrong(command.name, "a file is needed", "Try 'pqbctl keygen issuer.key'.");
     return keygen(command.name, args[0]);
@@ -226,6 +222,7 @@ static int token_issue(int argc, char **argv)
     struct issuing i = {.ttl = "30d"};
     const char *args[1];
     size_t arg_count = 0;
+    int status;
     const struct cli_option options[] = {
         {.name = "issuer",
          .type = CLI_TEXT,
@@ -272,14 +269,9 @@ static int token_issue(int argc, char **argv)
         .option_count = PQB_ARRAY_LEN(options),
     };
 
-    switch (cli_parse(&command, argc, argv, args, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     return issue(&i);
 }
 
@@ -321,16 +313,6 @@ static void print_shown(const struct shown *s, pqb_wall_ms now)
            strcmp(s->signature, "unchecked") == 0 ? " (--issuer-key FILE checks it)" : "");
 }
 
-static void json_date(struct pqb_json *j, const char *name, pqb_wall_ms at)
-{
-    char text[PQB_DATE_TEXT_LEN + 1];
-
-    if (at == 0)
-        return;
-    pqb_date_format(at, text);
-    pqb_json_string(j, name, text);
-}
-
 static void print_json(const struct shown *s)
 {
     const struct pqb_claims *c = &s->claims;
@@ -344,9 +326,9 @@ static void print_json(const struct shown *s)
     pqb_json_text_n(&j, "device", c->device, c->device_len);
     pqb_hex_encode(c->key, PQB_KEY_LEN, key);
     pqb_json_string(&j, "device_key", key);
-    json_date(&j, "issued", c->issued_ms);
-    json_date(&j, "not_before", c->not_before_ms);
-    json_date(&j, "expires", c->expires_ms);
+    pqb_date_json(&j, "issued", c->issued_ms);
+    pqb_date_json(&j, "not_before", c->not_before_ms);
+    pqb_date_json(&j, "expires", c->expires_ms);
     pqb_json_string(&j, "state", s->state);
     pqb_json_string(&j, "signature", s->signature);
     pqb_json_object_end(&j);
@@ -409,6 +391,7 @@ static int token_show(int argc, char **argv)
     bool is_json = false;
     const char *args[1];
     size_t arg_count = 0;
+    int status;
     const struct cli_option options[] = {
         {.name = "issuer-key",
          .type = CLI_TEXT,
@@ -428,14 +411,9 @@ static int token_show(int argc, char **argv)
         .args_max = 1,
     };
 
-    switch (cli_parse(&command, argc, argv, args, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (arg_count < 1 || args[0][0] == '\0')
         return cli_wrong(show_name, "a file with a token is needed",
                          "Try 'pqbctl token show FILE', or '-' for standard input.");
@@ -460,10 +438,10 @@ int ctl_token(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "show") == 0)
         return token_show(argc - 1, argv + 1);
     if (argc >= 2 && strncmp(argv[1], "--", 2) == 0) {
-        const enum cli_verdict verdict = cli_parse(&command, argc, argv, args, &arg_count);
+        const int status = cli_parse(&command, argc, argv, args, &arg_count);
 
-        if (verdict != CLI_GO)
-            return verdict == CLI_SHOWN ? CLI_EXIT_DONE : CLI_EXIT_USAGE;
+        if (status != CLI_GO)
+            return status;
     }
     return cli_wrong(command.name, "'issue' or 'show' is needed", "Try 'pqbctl token --help'.");
 }

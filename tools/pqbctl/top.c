@@ -305,14 +305,9 @@ int ctl_top(int argc, char **argv)
     };
 
     ctl_place_init(&place);
-    switch (cli_parse(&command, argc, argv, NULL, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, NULL, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (every == 0)
         return cli_wrong(command.name, "--every must be more than 0", NULL);
     (void)sigaction(SIGINT, &action, NULL);

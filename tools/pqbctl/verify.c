@@ -110,6 +110,7 @@ int ctl_verify(int argc, char **argv)
     bool is_json = false;
     const char *args[1];
     size_t arg_count = 0;
+    int status;
     const struct cli_option options[] = {
         {.name = "json", .type = CLI_FLAG, .out = &is_json, .help = "the report as JSON"},
         CTL_PLACE_OPTIONS(place),
@@ -126,13 +127,8 @@ int ctl_verify(int argc, char **argv)
     };
 
     ctl_place_init(&place);
-    switch (cli_parse(&command, argc, argv, args, &arg_count)) {
-    case CLI_SHOWN:
-        return CLI_EXIT_DONE;
-    case CLI_WRONG:
-        return CLI_EXIT_USAGE;
-    case CLI_GO:
-        break;
-    }
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     return verify(arg_count > 0 ? args[0] : place.data, is_json);
 }

@@ -441,11 +441,12 @@ static int print_list(void)
     for (size_t i = 0; i < PQB_ARRAY_LEN(scenarios); i++)
         printf("%-15s %s\n                limit: %s\n", scenarios[i]->name, scenarios[i]->help,
                scenarios[i]->limit);
-    printf("\nWith --server-key the attackers are in an encrypted gateway's suite, too. In each, "
-           "%d legitimate users beside it must lose nothing and\nget nothing twice; the "
-           "p99 of delivery must stay within %.0f ms and that of logins within %.0f ms (or %.0f "
-           "times what it was before,\nif that is more).\n",
-           INJECT_CLIENTS, DELIVERED_MAX_MS, LOGIN_MAX_MS, SLOWER_MAX);
+    printf(
+        "\nWith --server-key the attackers are in an encrypted gateway's suite, too. In each, %d "
+        "legitimate\nusers beside it must lose nothing and get nothing twice; the p99 of delivery "
+        "must stay within\n%.0f ms and that of logins within %.0f ms (or %.0f times what it was "
+        "before, if that is more).\n",
+        INJECT_CLIENTS, DELIVERED_MAX_MS, LOGIN_MAX_MS, SLOWER_MAX);
     return CLI_EXIT_DONE;
 }
 
@@ -610,13 +611,12 @@ int pqbsim_inject(int argc, char **argv)
         .option_count = PQB_ARRAY_LEN(options),
         .args_max = 2,
     };
-    enum cli_verdict verdict;
     int status;
 
     in.seed = cli_now();
-    verdict = cli_parse(&command, argc, argv, args, &arg_count);
-    if (verdict != CLI_GO)
-        return verdict == CLI_SHOWN ? CLI_EXIT_DONE : CLI_EXIT_USAGE;
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     if (arg_count == 0)
         return cli_wrong("pqbsim inject", "a scenario is needed", "Try 'pqbsim inject list'.");
     if (strcmp(args[0], "list") == 0)

@@ -285,13 +285,12 @@ int pqbsim_link(int argc, char **argv)
         .options = options,
         .option_count = PQB_ARRAY_LEN(options),
     };
-    enum cli_verdict verdict;
     int status;
 
     l.seed = cli_now();
-    verdict = cli_parse(&command, argc, argv, args, &arg_count);
-    if (verdict != CLI_GO)
-        return verdict == CLI_SHOWN ? CLI_EXIT_DONE : CLI_EXIT_USAGE;
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     for (size_t i = 0; i < FLOWS_MAX; i++)
         l.flows[i].fd = -1;
     pqb_rng_init_seed(&l.rng, l.seed);

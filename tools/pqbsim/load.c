@@ -417,13 +417,12 @@ int pqbsim_load(int argc, char **argv)
         .options = options,
         .option_count = PQB_ARRAY_LEN(options),
     };
-    enum cli_verdict verdict;
     int status;
 
     l.seed = cli_now();
-    verdict = cli_parse(&command, argc, argv, args, &arg_count);
-    if (verdict != CLI_GO)
-        return verdict == CLI_SHOWN ? CLI_EXIT_DONE : CLI_EXIT_USAGE;
+    status = cli_parse(&command, argc, argv, args, &arg_count);
+    if (status != CLI_GO)
+        return status;
     status = check_options(&l);
     if (status == CLI_EXIT_DONE)
         status =
