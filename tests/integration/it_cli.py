@@ -114,6 +114,16 @@ def test_reports_parse_and_carry_the_names_that_others_rely_on(directory):
         assert len(lines) <= 24 and max(map(len, lines)) <= 80, top
 
 
+def test_the_key_that_clients_pin_is_printed_and_renewed(directory):
+    data = os.path.join(directory, "keys")
+    with Gateway(directory, data=data) as gateway:
+        assert run_tool("pqbctl", "server-key", "--data", data).stdout == f"{gateway.server_key}\n"
+        new = run_tool("pqbctl", "server-key", "--rotate", "--data", data).stdout
+        assert re.fullmatch(r"[0-9a-f]{64}\n", new) and new.strip() != gateway.server_key, new
+        shown = run_tool("pqbctl", "server-key", "--all", "--data", data).stdout
+        assert shown == f"{new}{gateway.server_key}\n", shown
+
+
 def test_control_characters_are_escaped_in_what_people_read(directory):
     with Gateway(directory) as gateway:
         pqb(gateway, "send", "alice", "laptop", "--to", "bob", "a\tb\x1b[2Jc\nd")

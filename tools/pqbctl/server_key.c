@@ -86,7 +86,7 @@ int ctl_server_key(int argc, char **argv)
         .option_count = PQB_ARRAY_LEN(options),
     };
     size_t arg_count;
-    int status = CLI_EXIT_DONE;
+    int status;
 
     ctl_place_init(&place);
     status = cli_parse(&command, argc, argv, NULL, &arg_count);
@@ -94,7 +94,6 @@ int ctl_server_key(int argc, char **argv)
         return status;
     if (pqb_aead_init() != PQB_OK)
         return fail("the cryptographic library does not start", NULL);
-    if (is_rotating)
-        status = rotate(place.data);
+    status = is_rotating ? rotate(place.data) : CLI_EXIT_DONE;
     return status == CLI_EXIT_DONE ? tell(place.data, is_all) : status;
 }
