@@ -250,8 +250,6 @@ static void put_content(struct pqb_writer_cursor *c, const struct pqb_journal_re
 
 static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *r)
 {
-    const uint8_t *nonce;
-
     switch (r->type) {
     case PQB_RECORD_MSG:
         get_msg(c, r);
@@ -284,9 +282,7 @@ static void get_content(struct pqb_reader_cursor *c, struct pqb_journal_record *
     case PQB_RECORD_EPOCH:
         r->devno = pqb_rcur_u32(c);
         r->epoch = pqb_rcur_u32(c);
-        nonce = pqb_rcur_bytes(c, sizeof(r->nonce));
-        if (nonce != NULL)
-            memcpy(r->nonce, nonce, sizeof(r->nonce));
+        pqb_rcur_copy(c, r->nonce, sizeof(r->nonce));
         return;
     case PQB_RECORD_EXPIRE:
         r->iseq = pqb_rcur_u64(c);

@@ -72,14 +72,6 @@ const struct pqb_server_key *pqb_server_keys_find(const struct pqb_server_keys *
     return NULL;
 }
 
-void pqb_key_id(const uint8_t public[PQB_KEY_LEN], uint8_t out[PQB_KEY_ID_LEN])
-{
-    uint8_t hash[PQB_KEY_LEN];
-
-    (void)crypto_generichash(hash, sizeof(hash), public, PQB_KEY_LEN, NULL, 0);
-    memcpy(out, hash, PQB_KEY_ID_LEN);
-}
-
 size_t pqb_prologue_make(const uint8_t *hello, const uint8_t *ticket, uint8_t out[PQB_PROLOGUE_MAX])
 {
     uint8_t *at = out;

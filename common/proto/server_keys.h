@@ -44,10 +44,6 @@ void pqb_mac1_make(const uint8_t key[PQB_KEY_LEN], const void *data, size_t len,
 const struct pqb_server_key *pqb_server_keys_find(const struct pqb_server_keys *k, const void *data,
                                                   size_t len, const uint8_t mac1[PQB_MAC1_LEN]);
 
-// A short name of a public key: the first 8 bytes of its BLAKE2b-256.
-#define PQB_KEY_ID_LEN 8
-void pqb_key_id(const uint8_t public[PQB_KEY_LEN], uint8_t out[PQB_KEY_ID_LEN]);
-
 // What stands before the handshake in its prologue, by which both sides agree on it: a label, the
 // clear header of INIT or RESUME, and the ticket if there is one.
 #define PQB_PROLOGUE_MAX (8 + PQB_LOGIN_HEADER_LEN + PQB_TICKET_LEN)

@@ -10,8 +10,7 @@
 #include "common/wire/frame.h"
 
 #define NONCE_LEN crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-#define PLAIN_LEN \
-    (1 + PQB_USER_MAX + 1 + PQB_DEVICE_MAX + PQB_KEY_LEN + 8 + 8 + 2 * PQB_TICKET_ID_LEN)
+#define PLAIN_LEN (1 + PQB_USER_MAX + 1 + PQB_DEVICE_MAX + PQB_KEY_LEN + 8 + PQB_GRANT_LEN)
 
 static_assert(PQB_TICKET_LEN ==
                   1 + NONCE_LEN + PLAIN_LEN + crypto_aead_xchacha20poly1305_ietf_ABYTES,
@@ -34,9 +33,7 @@ void pqb_ticket_seal(const struct pqb_ticket_keys *keys, const struct pqb_ticket
     pqb_wcur_bytes(&w, t->device, PQB_DEVICE_MAX);
     pqb_wcur_bytes(&w, t->psk, PQB_KEY_LEN);
     pqb_wcur_u64(&w, t->until);
-    pqb_wcur_u64(&w, t->expires);
-    pqb_wcur_bytes(&w, t->source, PQB_TICKET_ID_LEN);
-    pqb_wcur_bytes(&w, t->key_id, PQB_TICKET_ID_LEN);
+    pqb_grant_write(&w, &t->grant);
     PQB_ASSERT(!w.is_bad && w.at == w.end);
     out[0] = keys->at[0].id;
     pqb_secret_rng_fill(rng, out + 1, NONCE_LEN);
@@ -54,28 +51,19 @@ static bool unseal(const struct pqb_ticket_key *key, const uint8_t ticket[PQB_TI
                (const uint8_t *)label, sizeof(label), ticket + 1, key->key) == 0;
 }
 
-static void copy(void *out, struct pqb_reader_cursor *c, size_t len)
-{
-    const uint8_t *from = pqb_rcur_bytes(c, len);
-
-    PQB_ASSERT(from != NULL); // the length is fixed
-    memcpy(out, from, len);
-}
-
 static bool parse(const uint8_t plain[PLAIN_LEN], struct pqb_ticket *t)
 {
     struct pqb_reader_cursor c;
 
     pqb_rcur_init(&c, plain, PLAIN_LEN);
     t->user_len = pqb_rcur_u8(&c);
-    copy(t->user, &c, PQB_USER_MAX);
+    pqb_rcur_copy(&c, t->user, PQB_USER_MAX);
     t->device_len = pqb_rcur_u8(&c);
-    copy(t->device, &c, PQB_DEVICE_MAX);
-    copy(t->psk, &c, PQB_KEY_LEN);
+    pqb_rcur_copy(&c, t->device, PQB_DEVICE_MAX);
+    pqb_rcur_copy(&c, t->psk, PQB_KEY_LEN);
     t->until = pqb_rcur_u64(&c);
-    t->expires = pqb_rcur_u64(&c);
-    copy(t->source, &c, PQB_TICKET_ID_LEN);
-    copy(t->key_id, &c, PQB_TICKET_ID_LEN);
+    pqb_grant_read(&c, &t->grant);
+    PQB_ASSERT(!c.is_bad); // the length is fixed
     // Ours, but an older version of this program may have thought otherwise about names.
     return pqb_name_is_valid(t->user, t->user_len, PQB_USER_MAX) &&
            pqb_name_is_valid(t->device, t->device_len, PQB_DEVICE_MAX);
@@ -92,7 +80,7 @@ bool pqb_ticket_open(const struct pqb_ticket_keys *keys, const uint8_t ticket[PQ
             is_good = unseal(&keys->at[i], ticket, plain);
     }
     is_good = is_good && parse(plain, out) && now < out->until &&
-              out->until - now <= PQB_TICKET_VALID_MS && now < out->expires;
+              out->until - now <= PQB_TICKET_VALID_MS && now < out->grant.expires_ms;
     sodium_memzero(plain, sizeof(plain));
     return is_good;
 }

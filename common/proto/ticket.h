@@ -10,11 +10,11 @@
 
 #include "common/base/defs.h"
 #include "common/base/time.h"
+#include "common/proto/grant.h"
 #include "common/proto/secret_rng.h"
 #include "common/wire/limits.h"
 
 #define PQB_TICKET_KEYS_MAX 8
-#define PQB_TICKET_ID_LEN   8
 #define PQB_TICKET_VALID_MS (UINT64_C(7) * 86400 * 1000)
 
 struct pqb_ticket_key {
@@ -32,9 +32,8 @@ struct pqb_ticket {
     char user[PQB_USER_MAX], device[PQB_DEVICE_MAX];
     uint8_t user_len, device_len;
     uint8_t psk[PQB_KEY_LEN];
-    pqb_wall_ms until;                                            // the ticket's own end
-    pqb_wall_ms expires;                                          // of what let the login in
-    uint8_t source[PQB_TICKET_ID_LEN], key_id[PQB_TICKET_ID_LEN]; // likewise
+    pqb_wall_ms until;      // the ticket's own end
+    struct pqb_grant grant; // of the login that it was given to
 };
 
 void pqb_ticket_seal(const struct pqb_ticket_keys *keys, const struct pqb_ticket *t,

@@ -56,6 +56,14 @@ const uint8_t *pqb_rcur_bytes(struct pqb_reader_cursor *c, size_t len)
     return bytes;
 }
 
+void pqb_rcur_copy(struct pqb_reader_cursor *c, void *out, size_t len)
+{
+    const uint8_t *bytes = pqb_rcur_bytes(c, len);
+
+    if (bytes != NULL && len > 0)
+        memcpy(out, bytes, len);
+}
+
 size_t pqb_rcur_left(const struct pqb_reader_cursor *c)
 {
     return c->at == c->end ? 0 : (size_t)(c->end - c->at);

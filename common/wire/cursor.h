@@ -24,6 +24,7 @@ uint16_t pqb_rcur_u16(struct pqb_reader_cursor *c);
 uint32_t pqb_rcur_u32(struct pqb_reader_cursor *c);
 uint64_t pqb_rcur_u64(struct pqb_reader_cursor *c);
 const uint8_t *pqb_rcur_bytes(struct pqb_reader_cursor *c, size_t len); // borrowed; NULL when bad
+void pqb_rcur_copy(struct pqb_reader_cursor *c, void *out, size_t len); // nothing when bad
 size_t pqb_rcur_left(const struct pqb_reader_cursor *c);
 
 void pqb_wcur_init(struct pqb_writer_cursor *c, void *data, size_t capacity);

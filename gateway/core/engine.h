@@ -22,7 +22,7 @@
 #include "common/proto/aead.h"
 #include "common/proto/server_keys.h"
 #include "common/wire/limits.h"
-#include "gateway/core/grant.h"
+#include "gateway/core/credentials.h"
 #include "storage/store.h"
 
 struct pqb_engine;

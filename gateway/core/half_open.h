@@ -12,10 +12,10 @@
 #include "common/base/list.h"
 #include "common/base/siphash.h"
 #include "common/base/time.h"
+#include "common/proto/grant.h"
 #include "common/proto/noise.h"
 #include "common/proto/packet_keys.h"
 #include "common/wire/limits.h"
-#include "gateway/core/grant.h"
 
 #define PQB_HALF_OPEN_NS         (10 * PQB_NS_PER_SEC)
 #define PQB_HALF_OPEN_DEVICE_MAX 4   // of one device, while the table is half full

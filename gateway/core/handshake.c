@@ -148,9 +148,9 @@ static bool open_ticket(struct pqb_engine *e, struct opening *o, struct pqb_open
         return refuse_ticket(e, o);
     const struct pqb_text user = {t->user, t->user_len}, device = {t->device, t->device_len};
 
-    out->grant.expires_ms = PQB_MUTANT(GRANT_FOR_EVER) ? UINT64_MAX : t->expires;
-    memcpy(out->grant.source, t->source, sizeof(out->grant.source));
-    memcpy(out->grant.key_id, t->key_id, sizeof(out->grant.key_id));
+    out->grant = t->grant;
+    if (PQB_MUTANT(GRANT_FOR_EVER))
+        out->grant.expires_ms = UINT64_MAX;
     return e->env.may_stay(e->env.ctx, &user, &device, &out->grant) || PQB_MUTANT(TICKET_UNASKED) ||
            refuse_ticket(e, o);
 }
@@ -271,14 +271,12 @@ void pqb_handshake_send_ticket(struct pqb_engine *e, struct pqb_session *s)
     struct pqb_ticket t = {.user_len = s->user->name_len,
                            .device_len = s->device_len,
                            .until = wall + PQB_TICKET_VALID_MS,
-                           .expires = s->grant.expires_ms};
+                           .grant = s->grant};
 
     if (s->channel.cipher == PQB_CIPHER_NONE)
         return;
     memcpy(t.user, s->user->name, t.user_len);
     memcpy(t.device, s->device, t.device_len);
-    memcpy(t.source, s->grant.source, sizeof(t.source));
-    memcpy(t.key_id, s->grant.key_id, sizeof(t.key_id));
     pqb_secret_rng_fill(&e->secrets, t.psk, sizeof(t.psk));
     pqb_ticket_seal(&e->config.keys->tickets, &t, &e->secrets, f.ticket.ticket);
     memcpy(f.ticket.psk, t.psk, sizeof(f.ticket.psk));

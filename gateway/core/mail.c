@@ -33,10 +33,8 @@ static void put_addr(struct pqb_writer_cursor *w, const struct pqb_addr *from)
 static struct pqb_addr get_addr(struct pqb_reader_cursor *c)
 {
     struct pqb_addr from = {.family = 0};
-    const uint8_t *ip = pqb_rcur_bytes(c, sizeof(from.ip));
 
-    if (ip)
-        memcpy(from.ip, ip, sizeof(from.ip));
+    pqb_rcur_copy(c, from.ip, sizeof(from.ip));
     from.port = pqb_rcur_u16(c);
     from.family = pqb_rcur_u8(c);
     from.local = pqb_rcur_u8(c);
@@ -79,14 +77,6 @@ static struct pqb_text get_text(struct pqb_reader_cursor *c)
     return (struct pqb_text){(const char *)pqb_rcur_bytes(c, len), len};
 }
 
-static void get_bytes(struct pqb_reader_cursor *c, void *out, size_t len)
-{
-    const uint8_t *bytes = pqb_rcur_bytes(c, len);
-
-    if (bytes)
-        memcpy(out, bytes, len);
-}
-
 // A login that this shard has opened; the token has done its work.
 void pqb_mail_login(struct pqb_engine *e, uint32_t shard, const struct pqb_addr *from,
                     const struct pqb_opened_login *login)
@@ -101,9 +91,7 @@ void pqb_mail_login(struct pqb_engine *e, uint32_t shard, const struct pqb_addr 
     pqb_wcur_u8(&w, login->is_proven);
     pqb_wcur_u8(&w, login->ciphers);
     pqb_wcur_bytes(&w, login->middle, sizeof(login->middle));
-    pqb_wcur_u64(&w, login->grant.expires_ms);
-    pqb_wcur_bytes(&w, login->grant.source, sizeof(login->grant.source));
-    pqb_wcur_bytes(&w, login->grant.key_id, sizeof(login->grant.key_id));
+    pqb_grant_write(&w, &login->grant);
     put_text(&w, &login->init.user);
     put_text(&w, &login->init.device);
     pqb_wcur_u32(&w, login->init.epoch);
@@ -121,10 +109,8 @@ static void open_login(struct pqb_engine *e, struct pqb_reader_cursor *c, pqb_ts
     login.init.init_id = pqb_rcur_u64(c);
     login.is_proven = pqb_rcur_u8(c) != 0;
     login.ciphers = pqb_rcur_u8(c);
-    get_bytes(c, login.middle, sizeof(login.middle));
-    login.grant.expires_ms = pqb_rcur_u64(c);
-    get_bytes(c, login.grant.source, sizeof(login.grant.source));
-    get_bytes(c, login.grant.key_id, sizeof(login.grant.key_id));
+    pqb_rcur_copy(c, login.middle, sizeof(login.middle));
+    pqb_grant_read(c, &login.grant);
     if (PQB_MUTANT(MAIL_LOSES_GRANT))
         login.grant = (struct pqb_grant){.expires_ms = UINT64_MAX};
     login.init.user = get_text(c);

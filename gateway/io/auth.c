@@ -12,14 +12,13 @@
 #include "gateway/config/tokens.h"
 #include "gateway/config/words.h"
 
-#define HASH_LEN         32
 #define ISSUER_FILE_MAX  ((size_t)4096)
 #define AUTH_ISSUERS_MAX PQB_CONFIG_FILES_MAX
 #define WHITE_SPACE      " \t\r\n"
 
 // The first bytes of a hash, by which grants name keys and tokens.
 struct id {
-    uint8_t bytes[PQB_GRANT_ID_LEN];
+    uint8_t bytes[PQB_ID_LEN];
 };
 
 struct pqb_auth {
@@ -35,11 +34,9 @@ struct pqb_auth {
 
 static struct id id_of(const void *data, size_t len)
 {
-    uint8_t hash[HASH_LEN];
-    struct id id;
+    struct id id = {{0}};
 
-    PQB_ASSERT(crypto_generichash(hash, sizeof(hash), data, len, NULL, 0) == 0);
-    memcpy(id.bytes, hash, sizeof(id.bytes));
+    pqb_id_make(data, len, id.bytes);
     return id;
 }
 
@@ -188,9 +185,7 @@ static bool is_revoked(const struct pqb_auth *a, const struct pqb_text *user,
 static bool may_login_static(const struct pqb_auth *a, const struct pqb_credentials *c,
                              struct pqb_grant *out)
 {
-    const struct id id = id_of(c->token.data, c->token.len);
-
-    memcpy(out->source, id.bytes, sizeof(out->source));
+    pqb_id_make(c->token.data, c->token.len, out->source);
     return pqb_tokens_match(a->tokens, c->user.data, c->user.len, c->device.data, c->device.len,
                             c->token.data, c->token.len);
 }
@@ -222,11 +217,8 @@ bool pqb_auth_may_login(const struct pqb_auth *a, const struct pqb_credentials *
                         struct pqb_grant *out)
 {
     *out = (struct pqb_grant){.expires_ms = UINT64_MAX};
-    if (c->device_key != NULL) {
-        const struct id id = id_of(c->device_key, PQB_KEY_LEN);
-
-        memcpy(out->key_id, id.bytes, sizeof(out->key_id));
-    }
+    if (c->device_key != NULL)
+        pqb_id_make(c->device_key, PQB_KEY_LEN, out->key_id);
     if (is_revoked(a, &c->user, &c->device, out->key_id))
         return false;
     switch (a->kind) {

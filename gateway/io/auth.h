@@ -9,7 +9,7 @@
 #include "common/base/defs.h"
 #include "common/base/time.h"
 #include "gateway/config/config.h"
-#include "gateway/core/grant.h"
+#include "gateway/core/credentials.h"
 
 struct pqb_auth;
 

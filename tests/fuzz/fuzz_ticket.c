@@ -46,7 +46,7 @@ static void make_good(uint8_t out[PQB_TICKET_LEN])
                            .device = "phone",
                            .device_len = 5,
                            .until = NOW + 1,
-                           .expires = UINT64_MAX};
+                           .grant.expires_ms = UINT64_MAX};
     struct pqb_secret_rng rng;
 
     pqb_secret_rng_init(&rng, seed);
@@ -61,7 +61,7 @@ static bool opens(const uint8_t *ticket)
         return false;
     PQB_ASSERT(pqb_name_is_valid(t.user, t.user_len, PQB_USER_MAX));
     PQB_ASSERT(pqb_name_is_valid(t.device, t.device_len, PQB_DEVICE_MAX));
-    PQB_ASSERT(t.until > NOW && t.expires > NOW);
+    PQB_ASSERT(t.until > NOW && t.grant.expires_ms > NOW);
     return true;
 }
 

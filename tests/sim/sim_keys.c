@@ -12,7 +12,7 @@
 
 #define TICKET_KEYS_KEPT 3
 
-static const uint8_t issuer[PQB_GRANT_ID_LEN] = {'i', 's', 's', 'u', 'e', 'r'};
+static const uint8_t issuer[PQB_ID_LEN] = {'i', 's', 's', 'u', 'e', 'r'};
 
 // The other set is made of what there is now, and becomes the present one.
 static void make_set(struct sim_keys *k, const struct pqb_ticket_keys *tickets)
@@ -118,7 +118,7 @@ bool sim_keys_may_login(struct sim_keys *k, const struct pqb_credentials *c, pqb
     if (k->plan->token_s > 0 && !k->is_settling)
         out->expires_ms = wall + (pqb_wall_ms)(k->plan->token_s * 1000);
     memcpy(out->source, issuer, sizeof(out->source));
-    pqb_key_id(c->device_key, out->key_id);
+    pqb_id_make(c->device_key, PQB_KEY_LEN, out->key_id);
     return true;
 }
 
@@ -126,12 +126,12 @@ bool sim_keys_may_stay(struct sim_keys *k, const struct pqb_text *device,
                        const struct pqb_grant *grant, pqb_tstamp now)
 {
     const uint8_t *key = key_of(k, device);
-    uint8_t id[PQB_KEY_ID_LEN] = {0};
+    uint8_t id[PQB_ID_LEN] = {0};
     struct pqb_rng rng;
     uint32_t number;
 
     if (key)
-        pqb_key_id(key, id);
+        pqb_id_make(key, PQB_KEY_LEN, id);
     if (!key || memcmp(id, grant->key_id, sizeof(id)) != 0 ||
         memcmp(issuer, grant->source, sizeof(issuer)) != 0)
         sim_oracle_fail(k->oracle, "the gateway has another ground for a login than it was given");

@@ -9,7 +9,7 @@
 #include "common/base/rng.h"
 #include "common/base/time.h"
 #include "common/proto/server_keys.h"
-#include "gateway/core/grant.h"
+#include "gateway/core/credentials.h"
 #include "tests/sim/sim_events.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/sim/sim_plan.h"

@@ -30,7 +30,7 @@ static bool may_login(void *ctx, const struct pqb_credentials *c, struct pqb_gra
     memset(g->key_seen, 0, sizeof(g->key_seen));
     if (c->device_key) {
         memcpy(g->key_seen, c->device_key, sizeof(g->key_seen));
-        pqb_key_id(c->device_key, out->key_id);
+        pqb_id_make(c->device_key, PQB_KEY_LEN, out->key_id);
     }
     return !g->is_login_refused;
 }

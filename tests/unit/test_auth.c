@@ -144,7 +144,7 @@ static const char *sample_token(const struct pqb_issuer_secret *secret)
 static void any_lets_all_in_but_the_revoked(void **state)
 {
     const struct pqb_claims claims = token_sample_claims();
-    const uint8_t none[PQB_GRANT_ID_LEN] = {0};
+    const uint8_t none[PQB_ID_LEN] = {0};
     struct pqb_auth *a = make(PQB_CONFIG_AUTH_ANY, NULL, NULL);
     struct pqb_grant grant;
 

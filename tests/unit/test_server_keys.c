@@ -85,14 +85,14 @@ static void every_bit_of_mac1_and_of_what_it_covers_counts(void **state)
 static void a_public_key_has_a_short_name(void **state)
 {
     const struct pqb_server_keys keys = make_keys();
-    uint8_t first[PQB_KEY_ID_LEN], second[PQB_KEY_ID_LEN], hash[32];
+    uint8_t first[PQB_ID_LEN], second[PQB_ID_LEN], hash[32];
 
     (void)state;
-    pqb_key_id(keys.at[0].pair.public, first);
-    pqb_key_id(keys.at[1].pair.public, second);
-    assert_memory_not_equal(first, second, PQB_KEY_ID_LEN);
+    pqb_id_make(keys.at[0].pair.public, PQB_KEY_LEN, first);
+    pqb_id_make(keys.at[1].pair.public, PQB_KEY_LEN, second);
+    assert_memory_not_equal(first, second, PQB_ID_LEN);
     assert_int_equal(crypto_generichash(hash, 32, keys.at[0].pair.public, 32, NULL, 0), 0);
-    assert_memory_equal(first, hash, PQB_KEY_ID_LEN);
+    assert_memory_equal(first, hash, PQB_ID_LEN);
 }
 
 static void the_prologue_holds_the_header_and_the_ticket(void **state)

@@ -40,13 +40,13 @@ static struct pqb_ticket make_ticket(const char *user, const char *device)
     struct pqb_ticket t = {.user_len = (uint8_t)strlen(user),
                            .device_len = (uint8_t)strlen(device),
                            .until = NOW + PQB_TICKET_VALID_MS,
-                           .expires = UINT64_MAX};
+                           .grant.expires_ms = UINT64_MAX};
 
     memcpy(t.user, user, t.user_len);
     memcpy(t.device, device, t.device_len);
     memset(t.psk, 0x11, sizeof(t.psk));
-    memset(t.source, 0x22, sizeof(t.source));
-    memset(t.key_id, 0x33, sizeof(t.key_id));
+    memset(t.grant.source, 0x22, sizeof(t.grant.source));
+    memset(t.grant.key_id, 0x33, sizeof(t.grant.key_id));
     return t;
 }
 
@@ -132,7 +132,7 @@ static void a_ticket_ends_by_its_own_time_or_its_grounds(void **state)
     // One that says to be good for longer than tickets are was not made by this program.
     assert_true(pqb_ticket_open(&keys, ticket, t.until - PQB_TICKET_VALID_MS, &found));
     assert_false(pqb_ticket_open(&keys, ticket, t.until - PQB_TICKET_VALID_MS - 1, &found));
-    t.expires = NOW + 500;
+    t.grant.expires_ms = NOW + 500;
     pqb_ticket_seal(&keys, &t, &rng, ticket);
     assert_true(pqb_ticket_open(&keys, ticket, NOW + 499, &found));
     assert_false(pqb_ticket_open(&keys, ticket, NOW + 500, &found));
