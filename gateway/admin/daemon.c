@@ -242,9 +242,7 @@ static int open_shards(struct pqb_daemon *d)
         };
         int err;
 
-        pqb_settings_engine(&config.engine, &d->config, i);
-        config.engine.keys = d->keys;
-        config.engine.signature_checks = (uint32_t)pqb_auth_count(d->auth).issuers;
+        pqb_daemon_set_engine(d, i, &config.engine);
         err = pqb_shard_create(&d->shards[i], &config);
         if (err != PQB_OK) {
             pqb_log(PQB_LOG_ERROR, "cannot make a shard shard=%u error=%s", i, pqb_err_name(err));

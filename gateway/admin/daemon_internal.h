@@ -89,6 +89,10 @@ void pqb_daemon_drain(struct pqb_daemon *d);
 PQB_MUST_USE int pqb_daemon_load_keys(struct pqb_daemon *d, struct pqb_server_keys **out,
                                       char why[PQB_KEY_FILES_ERROR_MAX]);
 
+// What a shard's engine is told of the settings, the keys and the issuers.
+void pqb_daemon_set_engine(const struct pqb_daemon *d, uint32_t shard,
+                           struct pqb_engine_config *out);
+
 // Reads the configuration and the files that it names again. Writes members into `out` (may be
 // NULL): "changed", or "error" when it returns false; then the old settings stay.
 bool pqb_daemon_reload(struct pqb_daemon *d, struct pqb_json *out);

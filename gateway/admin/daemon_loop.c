@@ -85,6 +85,14 @@ static void on_letters(evutil_socket_t fd, short what, void *arg)
 
 // --------------------------------------------------------------------------------------- reload
 
+void pqb_daemon_set_engine(const struct pqb_daemon *d, uint32_t shard,
+                           struct pqb_engine_config *out)
+{
+    pqb_settings_engine(out, &d->config, shard);
+    out->keys = d->keys;
+    out->signature_checks = (uint32_t)pqb_auth_count(d->auth).issuers;
+}
+
 static void visit_with_settings(struct pqb_chain *chain, struct pqb_shard *shard,
                                 struct pqb_engine *engine, pqb_tstamp now)
 {
@@ -92,9 +100,7 @@ static void visit_with_settings(struct pqb_chain *chain, struct pqb_shard *shard
     struct pqb_engine_config engine_config;
 
     // The main thread leaves `config`, `auth` and `keys` alone until the chain is home.
-    pqb_settings_engine(&engine_config, &d->config, chain->at);
-    engine_config.keys = d->keys;
-    engine_config.signature_checks = (uint32_t)pqb_auth_count(d->auth).issuers;
+    pqb_daemon_set_engine(d, chain->at, &engine_config);
     pqb_engine_reconfigure(engine, &engine_config);
     pqb_shard_set_auth(shard, d->auth);
     pqb_engine_recheck(engine, now);

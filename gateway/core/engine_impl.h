@@ -87,6 +87,12 @@ static inline void pqb_count_n(struct pqb_engine *e, enum pqb_counter counter, u
     e->counters[counter] += n;
 }
 
+// The shard that has the user's sessions.
+static inline uint32_t pqb_shard_of_user(const struct pqb_engine *e, const struct pqb_text *user)
+{
+    return pqb_store_user_hash(e->store, user->data, user->len) % e->config.shards;
+}
+
 // A line to the log, rate-limited. Never with payload or credentials.
 void pqb_engine_log(struct pqb_engine *e, int level, pqb_tstamp now, const char *format, ...)
     PQB_PRINTF(4, 5);
@@ -126,6 +132,11 @@ void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
                          const struct pqb_opened_login *login, pqb_tstamp now);
 // False: the login is answered already, a repeat or while draining.
 bool pqb_login_may_begin(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id);
+// Asks for the login's grant; false: refused, counted. `device_key`: NULL in plaintext.
+bool pqb_login_is_let_in(struct pqb_engine *e, struct pqb_opened_login *login,
+                         const uint8_t *device_key);
+// Tokens, issuers or revocations may have changed since it was let in, here or at another shard.
+bool pqb_login_may_stay(const struct pqb_engine *e, const struct pqb_half_open *h);
 // True: the address is proven (*is_proven), or need not be; otherwise RETRY is on its way. `cookie`
 // may be NULL.
 bool pqb_login_is_cookie_passed(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,

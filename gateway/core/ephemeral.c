@@ -13,7 +13,7 @@ static bool may_send(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now
 void pqb_ephemeral_route(struct pqb_engine *e, struct pqb_session *s,
                          const struct pqb_frame_msg_r *m, pqb_tstamp now)
 {
-    const uint32_t shard = pqb_store_user_hash(e->store, m->to.data, m->to.len) % e->config.shards;
+    const uint32_t shard = pqb_shard_of_user(e, &m->to);
     struct pqb_frame f = {.type = PQB_FRAME_MSG_N};
     uint8_t bytes[PQB_FRAMES_MAX];
     size_t len;

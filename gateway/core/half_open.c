@@ -119,7 +119,8 @@ static size_t memory_of(const struct pqb_half_open *h)
 
 size_t pqb_half_open_table_memory(const struct pqb_half_open_table *t)
 {
-    size_t bytes = (t->by_cid.mask + 1 + t->by_init.mask + 1) * sizeof(void *);
+    size_t bytes =
+        (t->by_cid.mask + 1 + t->by_init.mask + 1 + t->by_device.mask + 1) * sizeof(void *);
     struct pqb_hnode *node = NULL;
 
     while ((node = pqb_htable_next(&t->by_cid, node)))

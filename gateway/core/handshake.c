@@ -155,27 +155,10 @@ static bool open_ticket(struct pqb_engine *e, struct opening *o, struct pqb_open
            refuse_ticket(e, o);
 }
 
-static bool is_let_in(struct pqb_engine *e, const struct opening *o, struct pqb_opened_login *out)
-{
-    const struct pqb_credentials c = {.user = out->init.user,
-                                      .device = out->init.device,
-                                      .token = out->init.token,
-                                      .device_key = o->noise.rs};
-
-    if (o->hello->type == PQB_DATAGRAM_RESUME)
-        return true; // the ticket was asked about
-    if (e->env.may_login(e->env.ctx, &c, &out->grant))
-        return true;
-    pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
-    return false;
-}
-
 static void go_on(struct pqb_engine *e, const struct pqb_addr *from,
                   const struct pqb_opened_login *login, pqb_tstamp now)
 {
-    const uint32_t shard =
-        pqb_store_user_hash(e->store, login->init.user.data, login->init.user.len) %
-        e->config.shards;
+    const uint32_t shard = pqb_shard_of_user(e, &login->init.user);
 
     if (shard == e->config.shard)
         pqb_login_on_opened(e, from, login, now);
@@ -183,40 +166,66 @@ static void go_on(struct pqb_engine *e, const struct pqb_addr *from,
         pqb_mail_login(e, shard, from, login);
 }
 
+static void on_resume(struct pqb_engine *e, struct opening *o, struct pqb_opened_login *login,
+                      pqb_tstamp now)
+{
+    if (!open_ticket(e, o, login) || !read_message(e, o) || !read_payload(e, o, &login->init))
+        return;
+    pqb_count(e, PQB_COUNTER_LOGIN_RESUMED);
+    pqb_noise_save(&o->noise, login->middle);
+    go_on(e, o->from, login, now);
+}
+
+static void on_init(struct pqb_engine *e, struct opening *o, struct pqb_opened_login *login,
+                    pqb_tstamp now)
+{
+    if (!read_message(e, o) || !read_payload(e, o, &login->init) ||
+        !pqb_login_is_let_in(e, login, o->noise.rs))
+        return;
+    pqb_noise_save(&o->noise, login->middle);
+    go_on(e, o->from, login, now);
+}
+
+// Apart from what comes before it: strangers do not get here, and do not pay for the room.
+static void open_hello(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
+                       const struct pqb_hello *hello, const struct pqb_server_key *key,
+                       bool is_proven, pqb_tstamp now)
+{
+    struct pqb_opened_login login = {
+        .is_sealed = true, .is_proven = is_proven, .ciphers = hello->ciphers};
+    struct opening o = {.from = from, .datagram = data, .hello = hello, .key = key};
+
+    if (hello->type == PQB_DATAGRAM_RESUME)
+        on_resume(e, &o, &login, now);
+    else
+        on_init(e, &o, &login, now);
+    pqb_secret_erase(&o, sizeof(o));
+    pqb_secret_erase(&login, sizeof(login));
+}
+
 void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                             size_t len, pqb_tstamp now)
 {
     struct pqb_hello hello;
-    struct pqb_opened_login login = {.is_sealed = true};
-    struct opening o = {.from = from, .datagram = data, .hello = &hello};
     const enum pqb_verdict verdict = pqb_hello_decode(data, len, &hello);
+    const struct pqb_server_key *key;
+    bool is_proven = false;
 
     if (verdict != PQB_VERDICT_OK) {
         pqb_count_verdict(e, verdict);
         return;
     }
-    o.key = pqb_server_keys_find(e->config.keys, data, PQB_HELLO_MAC1_AT, hello.mac1);
-    if (o.key == NULL) {
+    key = pqb_server_keys_find(e->config.keys, data, PQB_HELLO_MAC1_AT, hello.mac1);
+    if (key == NULL) {
         pqb_count(e, PQB_COUNTER_LOGIN_MAC1_BAD);
         return;
     }
     pqb_count(e, PQB_COUNTER_LOGIN_INITS);
-    if (!pqb_login_may_begin(e, from, hello.init_id) ||
-        !pqb_login_is_cookie_passed(e, from, hello.init_id,
-                                    hello.cookie_len != 0 ? hello.cookie : NULL, &login.is_proven,
-                                    now) ||
-        !may_spend(e, from, hello.init_id, login.is_proven, now))
-        return;
-    login.ciphers = hello.ciphers;
-    if ((hello.type == PQB_DATAGRAM_INIT || open_ticket(e, &o, &login)) && read_message(e, &o) &&
-        read_payload(e, &o, &login.init) && is_let_in(e, &o, &login)) {
-        pqb_noise_save(&o.noise, login.middle);
-        if (hello.type == PQB_DATAGRAM_RESUME)
-            pqb_count(e, PQB_COUNTER_LOGIN_RESUMED);
-        go_on(e, from, &login, now);
-    }
-    pqb_secret_erase(&o, sizeof(o));
-    pqb_secret_erase(&login, sizeof(login));
+    if (pqb_login_may_begin(e, from, hello.init_id) &&
+        pqb_login_is_cookie_passed(e, from, hello.init_id,
+                                   hello.cookie_len != 0 ? hello.cookie : NULL, &is_proven, now) &&
+        may_spend(e, from, hello.init_id, is_proven, now))
+        open_hello(e, from, data, &hello, key, is_proven, now);
 }
 
 // --------------------------------------------------------------------------- the second message

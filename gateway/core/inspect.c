@@ -45,23 +45,17 @@ unsigned pqb_engine_kick(struct pqb_engine *e, const char *user, size_t user_len
     return kicked;
 }
 
-static bool may_stay(const struct pqb_engine *e, const char *user, size_t user_len,
-                     const char *device, size_t device_len, const struct pqb_grant *grant)
-{
-    const struct pqb_text u = {user, user_len}, d = {device, device_len};
-
-    return e->env.may_stay(e->env.ctx, &u, &d, grant);
-}
-
 static void recheck_sessions(struct pqb_engine *e, pqb_tstamp now)
 {
     struct pqb_hnode *node = pqb_htable_next(&e->sessions, NULL);
 
     while (node) {
         struct pqb_session *s = of_node(node);
+        const struct pqb_text user = {s->user->name, s->user->name_len};
+        const struct pqb_text device = {s->device, s->device_len};
 
         node = pqb_htable_next(&e->sessions, node); // a kick takes out `s` and moves no other
-        if (may_stay(e, s->user->name, s->user->name_len, s->device, s->device_len, &s->grant))
+        if (e->env.may_stay(e->env.ctx, &user, &device, &s->grant))
             continue;
         pqb_count(e, PQB_COUNTER_SESSION_REVOKED);
         pqb_session_kick(e, s, PQB_KICK_ADMIN, now);
@@ -77,7 +71,7 @@ static void recheck_logins(struct pqb_engine *e)
         struct pqb_half_open *h = PQB_CONTAINER_OF(node, struct pqb_half_open, by_cid);
 
         node = pqb_htable_next(&e->half_open.by_cid, node);
-        if (may_stay(e, h->user, h->user_len, h->device, h->device_len, &h->grant))
+        if (pqb_login_may_stay(e, h))
             continue;
         pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
         pqb_half_open_table_remove(&e->half_open, h);

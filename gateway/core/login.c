@@ -230,15 +230,25 @@ void pqb_login_on_opened(struct pqb_engine *e, const struct pqb_addr *from,
         begin(e, from, login, now);
 }
 
-static bool is_let_in(struct pqb_engine *e, struct pqb_opened_login *login)
+bool pqb_login_is_let_in(struct pqb_engine *e, struct pqb_opened_login *login,
+                         const uint8_t *device_key)
 {
-    const struct pqb_credentials c = {
-        .user = login->init.user, .device = login->init.device, .token = login->init.token};
+    const struct pqb_credentials c = {.user = login->init.user,
+                                      .device = login->init.device,
+                                      .token = login->init.token,
+                                      .device_key = device_key};
 
     if (e->env.may_login(e->env.ctx, &c, &login->grant))
         return true;
     pqb_count(e, PQB_COUNTER_LOGIN_REFUSED);
     return false;
+}
+
+bool pqb_login_may_stay(const struct pqb_engine *e, const struct pqb_half_open *h)
+{
+    const struct pqb_text user = {h->user, h->user_len}, device = {h->device, h->device_len};
+
+    return e->env.may_stay(e->env.ctx, &user, &device, &h->grant);
 }
 
 void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
@@ -253,7 +263,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
         pqb_count_verdict(e, verdict);
         return;
     }
-    shard = pqb_store_user_hash(e->store, init->user.data, init->user.len) % e->config.shards;
+    shard = pqb_shard_of_user(e, &init->user);
     if (shard != e->config.shard && !PQB_MUTANT(SHARD_OF_ADDRESS)) {
         if (is_mail)
             pqb_count(e, PQB_COUNTER_MAIL_BAD);
@@ -266,7 +276,7 @@ void pqb_login_on_init(struct pqb_engine *e, const struct pqb_addr *from, const 
         pqb_login_is_cookie_passed(e, from, init->init_id,
                                    init->cookie_len != 0 ? init->cookie : NULL, &login.is_proven,
                                    now) &&
-        is_let_in(e, &login))
+        pqb_login_is_let_in(e, &login, NULL))
         pqb_login_on_opened(e, from, &login, now);
 }
 
@@ -381,15 +391,6 @@ static bool is_overtaken(const struct pqb_engine *e, const struct pqb_half_open 
     const struct pqb_session *s = u ? pqb_session_get_name(u, h->device, h->device_len) : NULL;
 
     return s && s->login_at > h->created_at;
-}
-
-// Tokens, issuers or revocations may have changed since it was let in, here or at the shard that
-// opened it.
-static bool may_stay(const struct pqb_engine *e, const struct pqb_half_open *h)
-{
-    const struct pqb_text user = {h->user, h->user_len}, device = {h->device, h->device_len};
-
-    return e->env.may_stay(e->env.ctx, &user, &device, &h->grant);
 }
 
 void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const struct pqb_addr *from,
@@ -540,7 +541,7 @@ void pqb_login_on_registered(struct pqb_engine *e, const struct pqb_request *r, 
         refuse(e, h, PQB_COUNTER_LOGIN_OVERTAKEN);
         return;
     }
-    if (!may_stay(e, h)) {
+    if (!pqb_login_may_stay(e, h)) {
         refuse(e, h, PQB_COUNTER_LOGIN_REFUSED);
         return;
     }
