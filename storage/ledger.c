@@ -508,4 +508,6 @@ void pqb_ledger_evict(struct pqb_ledger *l, size_t keep, uint64_t before)
             pqb_ledger_user_drop(l, u);
         }
     }
+    pqb_htable_shrink(&l->by_uid);
+    pqb_htable_shrink(&l->by_name);
 }

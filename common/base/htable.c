@@ -28,10 +28,9 @@ static void link_node(struct pqb_hnode **buckets, size_t mask, struct pqb_hnode 
     *bucket = node;
 }
 
-// Doubles the buckets; does nothing when there is no memory.
-static void grow(struct pqb_htable *t)
+// Does nothing when there is no memory.
+static void resize(struct pqb_htable *t, size_t new_mask)
 {
-    const size_t new_mask = t->mask * 2 + 1;
     struct pqb_hnode **buckets = calloc(new_mask + 1, sizeof(struct pqb_hnode *));
 
     if (buckets == NULL)
@@ -56,10 +55,20 @@ void pqb_htable_insert(struct pqb_htable *t, struct pqb_hnode *node, uint64_t ha
     PQB_ASSERT(t->buckets != NULL);
 
     if (t->count > t->mask)
-        grow(t);
+        resize(t, t->mask * 2 + 1);
     node->hash = hash;
     link_node(t->buckets, t->mask, node);
     t->count++;
+}
+
+void pqb_htable_shrink(struct pqb_htable *t)
+{
+    size_t mask = t->mask;
+
+    while (mask >= BUCKETS_MIN && t->count < mask / 4)
+        mask /= 2;
+    if (mask != t->mask)
+        resize(t, mask);
 }
 
 void pqb_htable_remove(struct pqb_htable *t, struct pqb_hnode *node)

@@ -23,6 +23,8 @@ void pqb_htable_fini(struct pqb_htable *t);             // elements are the call
 
 // Links `node` under `hash`. Grows when it can; without memory the chains only get longer.
 void pqb_htable_insert(struct pqb_htable *t, struct pqb_hnode *node, uint64_t hash);
+// Gives back buckets of which fewer than a quarter are in use. Not while iterating.
+void pqb_htable_shrink(struct pqb_htable *t);
 void pqb_htable_remove(struct pqb_htable *t, struct pqb_hnode *node);
 
 // First node with `hash`, and the next one after `node` with the same hash; NULL at the end.

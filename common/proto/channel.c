@@ -26,86 +26,29 @@ void pqb_channel_protect(struct pqb_channel *c, enum pqb_cipher cipher,
 
 void pqb_channel_fini(struct pqb_channel *c)
 {
-    if (c->cipher != PQB_CIPHER_NONE)
-        pqb_packet_keys_fini(&c->keys);
+    pqb_packet_keys_fini(&c->keys);
+    pqb_sent_times_clear(&c->sent);
     c->cipher = PQB_CIPHER_NONE;
-}
-
-// a < b for packet numbers cut to 32 bits (RFC 1982).
-static bool is_before(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) < 0;
-}
-
-static uint32_t microseconds(pqb_tstamp at)
-{
-    return (uint32_t)(at / PQB_NS_PER_US);
-}
-
-static void forget_sent_before(struct pqb_channel *c, uint32_t index)
-{
-    PQB_ASSERT(index <= c->sent_count);
-    c->sent_count -= index;
-    memmove(&c->sent[0], &c->sent[index], c->sent_count * sizeof(c->sent[0]));
-}
-
-static void thin_out_sent(struct pqb_channel *c)
-{
-    c->sent_count /= 2;
-    for (uint32_t i = 0; i < c->sent_count; i++)
-        c->sent[i] = c->sent[2 * i];
-}
-
-// Packets of one turn, or close together in a long flight, share a place.
-static bool may_share_place(const struct pqb_channel *c, uint32_t pn, uint32_t at_us)
-{
-    const uint32_t flight = pn - c->echo_seen; // what no echo has covered yet
-
-    if (c->sent_count == 0)
-        return false;
-    return c->sent[c->sent_count - 1].at_us == at_us ||
-           pn - c->sent[c->sent_count - 1].pn < flight / (PQB_CHANNEL_SENT_TIMES / 2);
-}
-
-static void note_sent(struct pqb_channel *c, uint32_t pn, pqb_tstamp now)
-{
-    if (may_share_place(c, pn, microseconds(now)))
-        return;
-    if (c->sent_count == PQB_CHANNEL_SENT_TIMES)
-        thin_out_sent(c);
-    c->sent[c->sent_count].pn = pn;
-    c->sent[c->sent_count].at_us = microseconds(now);
-    c->sent_count++;
-}
-
-// Place that tells when packet `pn` was sent, or -1.
-static int find_sent(const struct pqb_channel *c, uint32_t pn)
-{
-    if (!is_before(pn, (uint32_t)c->pn_next))
-        return -1;
-    for (uint32_t i = c->sent_count; i > 0; i--) {
-        if (!is_before(pn, c->sent[i - 1].pn))
-            return (int)(i - 1);
-    }
-    return -1;
 }
 
 static bool take_sample(struct pqb_channel *c, uint32_t echo_pn, uint16_t echo_delay,
                         pqb_tstamp now)
 {
+    uint32_t elapsed_us;
+
     // The echo names the highest number the peer has; only its first mention is fresh.
-    if (echo_delay == PQB_ECHO_TOO_LONG || !is_before(c->echo_seen, echo_pn))
-        return false;
-    const int index = find_sent(c, echo_pn);
-    if (index < 0)
+    // One that waited too long gives no sample, but what was sent before it needs no place any
+    // more.
+    if (!pqb_pn_is_before(c->echo_seen, echo_pn) ||
+        !pqb_pn_is_before(echo_pn, (uint32_t)c->pn_next) ||
+        !pqb_sent_times_take(&c->sent, echo_pn, now, &elapsed_us) ||
+        echo_delay == PQB_ECHO_TOO_LONG)
         return false;
 
-    const uint32_t elapsed_us = microseconds(now) - c->sent[index].at_us;
     const pqb_duration elapsed = elapsed_us * PQB_NS_PER_US;
     const pqb_duration delay = (pqb_duration)echo_delay * PQB_ECHO_UNIT_NS;
 
     c->echo_seen = echo_pn;
-    forget_sent_before(c, (uint32_t)index);
     if (delay > elapsed + PQB_NS_PER_US)
         return false; // longer than the whole way: nonsense or worse
     pqb_rtt_sample(&c->rtt, elapsed > delay ? elapsed - delay : 1);
@@ -164,7 +107,8 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
     r.is_newest = d->pn == c->replay.largest;
     if (r.is_newest)
         c->highest_at = now;
-    if (is_before(c->echo_highest, d->echo_pn) && is_before(d->echo_pn, (uint32_t)c->pn_next))
+    if (pqb_pn_is_before(c->echo_highest, d->echo_pn) &&
+        pqb_pn_is_before(d->echo_pn, (uint32_t)c->pn_next))
         c->echo_highest = d->echo_pn;
     r.has_sample = take_sample(c, d->echo_pn, d->echo_delay, now);
     return r;
@@ -192,7 +136,7 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
         header.pn |= (uint64_t)c->keys.send_generation << PQB_PN_COUNTER_BITS;
     }
     pqb_data_header_encode(&header, datagram);
-    note_sent(c, (uint32_t)c->pn_next, now);
+    pqb_sent_times_note(&c->sent, (uint32_t)c->pn_next, (uint32_t)c->pn_next - c->echo_seen, now);
     if (!PQB_MUTANT(NUMBER_REUSED) || c->pn_next % 64 != 0 || len % 2 != 0)
         c->pn_next++;
     return c->cipher == PQB_CIPHER_NONE ? len
@@ -201,23 +145,22 @@ size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_
 
 size_t pqb_channel_memory(const struct pqb_channel *c)
 {
-    return c->cipher == PQB_CIPHER_NONE ? 0 : pqb_packet_keys_memory(&c->keys);
+    return pqb_packet_keys_memory(&c->keys) + pqb_sent_times_memory(&c->sent);
 }
 
 pqb_tstamp pqb_channel_deadline(const struct pqb_channel *c)
 {
-    return c->cipher == PQB_CIPHER_NONE ? PQB_NEVER : pqb_packet_keys_deadline(&c->keys);
+    return pqb_packet_keys_deadline(&c->keys);
 }
 
 void pqb_channel_on_timeout(struct pqb_channel *c, pqb_tstamp now)
 {
-    if (c->cipher != PQB_CIPHER_NONE)
-        pqb_packet_keys_on_timeout(&c->keys, now);
+    pqb_packet_keys_on_timeout(&c->keys, now);
 }
 
 bool pqb_channel_is_overtaken(const struct pqb_channel *c, uint64_t pn)
 {
-    return is_before((uint32_t)pn, c->echo_seen);
+    return pqb_pn_is_before((uint32_t)pn, c->echo_seen);
 }
 
 void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip)
@@ -226,5 +169,5 @@ void pqb_channel_on_path_change(struct pqb_channel *c, bool is_same_ip)
         return;
     pqb_rtt_init(&c->rtt);
     pqb_cc_restart(&c->cc);
-    c->sent_count = 0; // an echo that is still on its way speaks of the old path
+    pqb_sent_times_clear(&c->sent); // an echo that is still on its way speaks of the old path
 }

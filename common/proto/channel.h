@@ -15,12 +15,8 @@
 #include "common/proto/packet_keys.h"
 #include "common/proto/replay_window.h"
 #include "common/proto/rtt.h"
+#include "common/proto/sent_times.h"
 #include "common/wire/datagram.h"
-
-// Sending times kept for echoes to name. Packets of one turn share a place, and so do neighbours in
-// a flight longer than the places, so every flight gives samples, too long by about a sixteenth of
-// the flight at most.
-#define PQB_CHANNEL_SENT_TIMES 16
 
 struct pqb_channel {
     uint64_t cid;
@@ -30,22 +26,18 @@ struct pqb_channel {
     pqb_tstamp highest_at;  // when the highest packet number arrived, replay.largest
     pqb_tstamp received_at; // last valid datagram of any number
     uint32_t echo_seen;     // last echo that gave a sample; an older or equal one gives none
-    uint32_t sent_count;
-    struct {
-        uint32_t pn;    // low 32 bits; the time holds for it and those up to the next place
-        uint32_t at_us; // sending time, microseconds mod 2^32
-    } sent[PQB_CHANNEL_SENT_TIMES]; // ascending
+    struct pqb_sent_times sent;
     struct pqb_rtt rtt;
     struct pqb_cc cc;
     struct pqb_replay_window replay;
-    struct pqb_packet_keys keys; // meaningless without a cipher
+    struct pqb_packet_keys keys; // all zero without a cipher
 };
 
 void pqb_channel_init(struct pqb_channel *c, uint64_t cid, pqb_tstamp now); // in plaintext
 void pqb_channel_protect(struct pqb_channel *c, enum pqb_cipher cipher,
                          const uint8_t send[PQB_KEY_LEN], const uint8_t recv[PQB_KEY_LEN],
                          pqb_tstamp now);     // before the first datagram
-void pqb_channel_fini(struct pqb_channel *c); // erases the keys; fine when all is zero
+void pqb_channel_fini(struct pqb_channel *c); // erases the keys, frees; fine when all is zero
 
 enum pqb_channel_verdict {
     PQB_CHANNEL_GENUINE,
@@ -76,7 +68,8 @@ struct pqb_channel_receipt pqb_channel_on_data(struct pqb_channel *c, const stru
 size_t pqb_channel_seal(struct pqb_channel *c, uint8_t *datagram, size_t frames_len,
                         pqb_tstamp now);
 
-// Bytes in memory besides the struct: a key that is over, for three timeouts after it was.
+// Bytes in memory besides the struct: sending times, while several datagrams are on their way; a
+// key that is over, for three timeouts after it was.
 size_t pqb_channel_memory(const struct pqb_channel *c);
 
 // When pqb_channel_on_timeout is due, which erases keys that are over; PQB_NEVER: there are none.

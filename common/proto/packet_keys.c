@@ -44,11 +44,6 @@ void pqb_packet_keys_fini(struct pqb_packet_keys *k)
     sodium_memzero(k, sizeof(*k));
 }
 
-static bool is_before(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) < 0;
-}
-
 void pqb_packet_keys_advance(struct pqb_packet_keys *k, enum pqb_cipher cipher, uint64_t next,
                              uint32_t acked, pqb_tstamp now)
 {
@@ -57,7 +52,7 @@ void pqb_packet_keys_advance(struct pqb_packet_keys *k, enum pqb_cipher cipher, 
     if (!pqb_rekey_is_due(sent, pqb_elapsed(k->send_since, now)))
         return;
     // Not before the peer has the present one; and the last generation lasts.
-    if ((is_before(acked, k->send_first) && !PQB_MUTANT(REKEY_UNPROVEN)) ||
+    if ((pqb_pn_is_before(acked, k->send_first) && !PQB_MUTANT(REKEY_UNPROVEN)) ||
         k->send_generation == UINT16_MAX)
         return;
     pqb_aead_rekey(cipher, k->send);

@@ -25,6 +25,12 @@
 
 #define PQB_DATA_CLEAR_LEN 17 // of the header: byte 0, connection id, packet number
 
+// a < b for packet numbers cut to 32 bits (RFC 1982).
+static inline bool pqb_pn_is_before(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
 struct pqb_packet_keys {
     uint8_t send[PQB_KEY_LEN], recv[PQB_KEY_LEN];
     struct pqb_old_key *old; // of the receiving side; NULL: erased

@@ -92,7 +92,7 @@ static void fill_info(const struct pqb_session *s, struct pqb_session_info *info
         .cursor = s->cursor,
         .head = s->user->head,
         .srtt = s->channel.rtt.srtt,
-        .age = pqb_elapsed(s->created_at, now),
+        .age = pqb_elapsed(s->login_at, now),
         .idle = pqb_elapsed(s->channel.received_at, now),
         .in_flight = s->sent.unacked_count,
         .cipher = s->channel.cipher,

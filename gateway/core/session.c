@@ -20,7 +20,6 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     memcpy(s->device, h->device, h->device_len);
     s->device_len = h->device_len;
     s->user = u;
-    s->created_at = now;
     s->login_at = h->created_at;
     s->retry_at = PQB_NEVER;
     s->jitter = (float)pqb_rng_below(&e->rng, 1024) / 1024;
@@ -185,7 +184,7 @@ static pqb_tstamp expiry(const struct pqb_engine *e, const struct pqb_session *s
     pqb_tstamp at = PQB_NEVER;
 
     if (s->channel.cipher != PQB_CIPHER_NONE && !PQB_MUTANT(SESSION_FOR_EVER))
-        at = pqb_tstamp_add(s->created_at, e->config.session_max_ns);
+        at = pqb_tstamp_add(s->login_at, e->config.session_max_ns);
     if (s->grant.expires_ms == UINT64_MAX)
         return at;
     const pqb_wall_ms wall = e->env.wall(e->env.ctx);

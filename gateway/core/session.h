@@ -47,10 +47,9 @@ struct pqb_session {
     struct pqb_path path;
     struct pqb_sent_map sent; // key: iseq, or the last position of a gap; aux: 0, or its first
     struct pqb_list holds;    // pqb_request.link, oldest first
-    pqb_tstamp created_at;
-    pqb_tstamp login_at;    // when its INIT came
-    pqb_tstamp retry_at;    // a cursor request found no slot; PQB_NEVER: none waits
-    struct pqb_grant grant; // on what ground it was let in
+    pqb_tstamp login_at;      // when its INIT came: the session's age counts from it
+    pqb_tstamp retry_at;      // a cursor request found no slot; PQB_NEVER: none waits
+    struct pqb_grant grant;   // on what ground it was let in
     struct pqb_rate logins, messages;
     uint64_t low;             // highest `low` the client has told
     uint64_t cursor;          // acknowledged by the client

@@ -42,6 +42,7 @@ static void packet_numbers_begin_at_one_and_count(void **state)
     assert_int_equal(d.cid, 42);
     assert_int_equal(d.pn, 2);
     assert_int_equal(d.echo_pn, 0);
+    pqb_channel_fini(&c);
 }
 
 static void each_datagram_is_judged_once(void **state)
@@ -69,6 +70,8 @@ static void each_datagram_is_judged_once(void **state)
     assert_int_equal(r.verdict, PQB_REPLAY_DUPLICATE);
     assert_false(r.is_newest);
     assert_int_equal(b.received_at, 30);
+    pqb_channel_fini(&a);
+    pqb_channel_fini(&b);
 }
 
 static void an_echo_gives_the_round_trip_without_the_peers_delay(void **state)
@@ -86,6 +89,8 @@ static void an_echo_gives_the_round_trip_without_the_peers_delay(void **state)
     assert_true(receive(&a, datagram, 1570 * MS).has_sample);
     // 70 ms there and back, known to one unit of the echo.
     assert_true(a.rtt.srtt >= 70 * MS && a.rtt.srtt <= 70 * MS + PQB_ECHO_UNIT_NS);
+    pqb_channel_fini(&a);
+    pqb_channel_fini(&b);
 }
 
 static void the_same_echo_gives_no_second_sample(void **state)
@@ -105,6 +110,8 @@ static void the_same_echo_gives_no_second_sample(void **state)
     assert_true(receive(&a, first, 1060 * MS).has_sample);
     assert_false(receive(&a, second, 1900 * MS).has_sample);
     assert_int_equal(a.rtt.samples, 1);
+    pqb_channel_fini(&a);
+    pqb_channel_fini(&b);
 }
 
 static void an_older_echo_gives_no_sample(void **state)
@@ -126,6 +133,7 @@ static void an_older_echo_gives_no_sample(void **state)
     assert_true(
         pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 3, .echo_pn = 5}, 101 * MS)
             .has_sample);
+    pqb_channel_fini(&a);
 }
 
 static void nonsense_echoes_give_no_sample(void **state)
@@ -146,6 +154,7 @@ static void nonsense_echoes_give_no_sample(void **state)
     for (size_t i = 0; i < PQB_ARRAY_LEN(liars); i++)
         assert_false(pqb_channel_on_data(&a, &liars[i], 11 * MS).has_sample); // 61 units: 1.0 ms
     assert_int_equal(a.rtt.samples, 0);
+    pqb_channel_fini(&a);
 }
 
 static void the_echo_says_when_it_is_too_old(void **state)
@@ -167,6 +176,8 @@ static void the_echo_says_when_it_is_too_old(void **state)
     (void)send_at(&b, datagram, limit + 5 * S);
     assert_int_equal(pqb_data_decode(datagram, sizeof(datagram), &d), PQB_VERDICT_OK);
     assert_int_equal(d.echo_delay, PQB_ECHO_TOO_LONG);
+    pqb_channel_fini(&a);
+    pqb_channel_fini(&b);
 }
 
 static void a_flight_longer_than_the_places_still_gives_samples(void **state)
@@ -191,6 +202,7 @@ static void a_flight_longer_than_the_places_still_gives_samples(void **state)
     }
     assert_true(a.rtt.samples > 2900);
     assert_int_equal(a.rtt.min, 1000 * MS);
+    pqb_channel_fini(&a);
 }
 
 static void packets_of_one_turn_share_a_place(void **state)
@@ -202,11 +214,38 @@ static void packets_of_one_turn_share_a_place(void **state)
     pqb_channel_init(&a, 42, 0);
     for (int i = 0; i < 100; i++)
         (void)send_at(&a, datagram, 10 * MS);
-    assert_int_equal(a.sent_count, 1);
+    assert_int_equal(a.sent.count, 1);
     assert_true(
         pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 1, .echo_pn = 77}, 30 * MS)
             .has_sample);
     assert_int_equal(a.rtt.srtt, 20 * MS);
+    pqb_channel_fini(&a);
+}
+
+static void a_session_at_rest_holds_no_more_than_its_struct(void **state)
+{
+    struct pqb_channel a;
+    struct pqb_channel b;
+    uint8_t datagram[PQB_DATA_HEADER_LEN];
+
+    (void)state;
+    pqb_channel_init(&a, 42, 0);
+    pqb_channel_init(&b, 42, 0);
+    for (unsigned i = 0; i < 8; i++) { // a burst
+        (void)send_at(&a, datagram, i * MS);
+        (void)receive(&b, datagram, (10 + i) * MS);
+    }
+    assert_int_not_equal(pqb_channel_memory(&a), 0);
+    for (unsigned i = 1; i < 10; i++) { // keepalives, whose echoes are too old for a sample
+        (void)send_at(&b, datagram, 25 * i * S);
+        assert_false(receive(&a, datagram, 25 * i * S + 10 * MS).has_sample);
+        (void)send_at(&a, datagram, 25 * i * S + 10 * MS);
+        (void)receive(&b, datagram, 25 * i * S + 20 * MS);
+        assert_int_equal(pqb_channel_memory(&a), 0);
+        assert_int_equal(pqb_channel_memory(&b), 0);
+    }
+    pqb_channel_fini(&a);
+    pqb_channel_fini(&b);
 }
 
 static void numbers_beyond_32_bits_are_echoed(void **state)
@@ -227,6 +266,8 @@ static void numbers_beyond_32_bits_are_echoed(void **state)
         assert_true(receive(&a, datagram, (120 + i) * MS).has_sample);
     }
     assert_int_equal(a.rtt.srtt, 20 * MS);
+    pqb_channel_fini(&a);
+    pqb_channel_fini(&b);
 }
 
 static void a_new_path_starts_anew_unless_only_the_port_moved(void **state)
@@ -253,6 +294,7 @@ static void a_new_path_starts_anew_unless_only_the_port_moved(void **state)
     assert_false(
         pqb_channel_on_data(&a, &(struct pqb_data){.cid = 42, .pn = 2, .echo_pn = 2}, 50 * MS)
             .has_sample);
+    pqb_channel_fini(&a);
 }
 
 // A datagram from `from` that `to` opens.
@@ -493,6 +535,7 @@ int main(void)
         cmocka_unit_test(the_echo_says_when_it_is_too_old),
         cmocka_unit_test(a_flight_longer_than_the_places_still_gives_samples),
         cmocka_unit_test(packets_of_one_turn_share_a_place),
+        cmocka_unit_test(a_session_at_rest_holds_no_more_than_its_struct),
         cmocka_unit_test(numbers_beyond_32_bits_are_echoed),
         cmocka_unit_test(a_new_path_starts_anew_unless_only_the_port_moved),
         cmocka_unit_test(a_key_that_is_over_is_held_for_three_timeouts),

@@ -246,6 +246,8 @@ static pqb_duration transfer(uint64_t seed, struct link link, bool is_cumulative
     assert_int_equal(w->sender.cc.in_flight, 0);
     assert_null(w->map.ring);
     pqb_sent_map_fini(&w->map, &w->sender.cc);
+    pqb_channel_fini(&w->sender);
+    pqb_channel_fini(&w->receiver);
     return w->now - start;
 }
 

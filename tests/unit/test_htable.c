@@ -146,12 +146,38 @@ static void buckets_double_when_the_load_passes_one(void **state)
     pqb_htable_fini(&t);
 }
 
+static void buckets_are_given_back_when_few_are_in_use(void **state)
+{
+    struct pqb_hnode nodes[1000];
+    struct pqb_htable t;
+
+    (void)state;
+    assert_int_equal(pqb_htable_init(&t), PQB_OK);
+    for (size_t i = 0; i < PQB_ARRAY_LEN(nodes); i++)
+        pqb_htable_insert(&t, &nodes[i], i);
+    pqb_htable_shrink(&t);
+    assert_int_equal(t.mask, 1023); // in use
+    for (size_t i = 100; i < PQB_ARRAY_LEN(nodes); i++)
+        pqb_htable_remove(&t, &nodes[i]);
+    pqb_htable_shrink(&t);
+    assert_int_equal(t.mask, 255);
+    for (size_t i = 0; i < 100; i++)
+        assert_ptr_equal(pqb_htable_find(&t, i), &nodes[i]);
+    assert_null(pqb_htable_find(&t, 100));
+    for (size_t i = 0; i < 100; i++)
+        pqb_htable_remove(&t, &nodes[i]);
+    pqb_htable_shrink(&t);
+    assert_int_equal(t.mask, 15); // as it began
+    pqb_htable_fini(&t);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_random_steps_agree_with_a_flat_array),
         cmocka_unit_test(an_empty_table_finds_and_iterates_nothing),
         cmocka_unit_test(elements_may_be_removed_while_iterating_when_the_next_is_fetched_first),
+        cmocka_unit_test(buckets_are_given_back_when_few_are_in_use),
         cmocka_unit_test(buckets_double_when_the_load_passes_one),
     };
 

@@ -27,6 +27,7 @@ static void begin(struct fixture *f)
 static void end(struct fixture *f)
 {
     pqb_sent_map_fini(&f->map, &f->channel.cc);
+    pqb_channel_fini(&f->channel);
     assert_int_equal(f->channel.cc.in_flight, 0);
     assert_null(f->map.ring);
 }
