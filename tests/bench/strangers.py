@@ -28,6 +28,14 @@ def inits(gateway):
     return counters["login.inits"] + counters["login.mac1_bad"]
 
 
+def watch(gateway, seconds):
+    """The INITs that the gateway saw in a second, and the share of a core it took."""
+    seen, cpu, at = inits(gateway), gateway.cpu_seconds(), time.monotonic()
+    time.sleep(seconds)
+    passed = time.monotonic() - at
+    return (inits(gateway) - seen) / passed, (gateway.cpu_seconds() - cpu) / passed
+
+
 def yield_to_others():
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.nice(19)
@@ -47,8 +55,16 @@ def percentiles(users):
     return report["latency_us"]["delivered"]
 
 
+def left_alone(gateway, args):
+    """Percentiles of delivery, INITs a second, share of a core."""
+    users = start_users(gateway, args)
+    time.sleep(args.seconds / 2)
+    seen = watch(gateway, args.seconds / 4)
+    return (percentiles(users), *seen)
+
+
 def attacked(gateway, args):
-    """Percentiles of delivery during the flood, and the INITs that the gateway saw in a second."""
+    """The same during the flood."""
     calm = 0.75 * args.seconds  # half of its time `inject` only looks how it was before
     floods = [gateway.start_sim("inject", "flood-init", "--rate", args.init_rate // args.senders,
                                 "--legitimate-rate", 1, "--seconds", int(2 * calm), stdout=subprocess.DEVNULL,
@@ -57,14 +73,12 @@ def attacked(gateway, args):
     time.sleep(calm - 1)
     users = start_users(gateway, args)
     time.sleep(args.seconds / 2)
-    seen, at = inits(gateway), time.monotonic()
-    time.sleep(args.seconds / 4)
-    rate = (inits(gateway) - seen) / (time.monotonic() - at)
+    seen = watch(gateway, args.seconds / 4)
     delivered = percentiles(users)
     for flood in floods:
         flood.wait()
     time.sleep(10)  # what is half open ends
-    return delivered, rate
+    return (delivered, *seen)
 
 
 def main():
@@ -77,21 +91,25 @@ def main():
                         ("shards", 1)):
         parser.add_argument("--" + name, type=int, default=value)
     args = parser.parse_args()
-    ratios, rates = [], []
+    ratios, rates, costs = [], [], []
     with Gateway(args.bin, "noise", "--shards", args.shards, directory=args.dir) as gateway:
         for number in range(args.rounds):
             row = {}
             for is_attacked in ((False, True), (True, False))[number % 2]:
-                if is_attacked:
-                    row[True], rate = attacked(gateway, args)
-                    rates.append(rate)
-                else:
-                    row[False] = percentiles(start_users(gateway, args))
-            ratios.append(row[True]["p99"] / row[False]["p99"])
-            print(f"round {number + 1}: {rates[-1]:.0f} INIT/s; p50 {row[False]['p50']} to {row[True]['p50']} us, "
-                  f"p99 {row[False]['p99']} to {row[True]['p99']} us, ratio {ratios[-1]:.2f}", flush=True)
+                row[is_attacked] = (attacked if is_attacked else left_alone)(gateway, args)
+            (calm, _, idle), (flooded, rate, busy) = row[False], row[True]
+            ratios.append(flooded["p99"] / calm["p99"])
+            rates.append(rate)
+            if rate > 0:  # else no sender got so far
+                costs.append((busy - idle) / rate * 1e6)
+            print(f"round {number + 1}: {rate:.0f} INIT/s; "
+                  f"p50 {calm['p50']} to {flooded['p50']} us, p99 {calm['p99']} to {flooded['p99']} us, "
+                  f"ratio {ratios[-1]:.2f}", flush=True)
     print(f"p99 of established users, with {statistics.median(rates):.0f} INIT/s to without, median of "
-          f"{args.rounds} rounds: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+          f"{len(ratios)} rounds: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    if costs:
+        print(f"an INIT costs the gateway {statistics.median(costs):.2f} us ({min(costs):.2f} to {max(costs):.2f}); "
+              f"50 000 in a second {statistics.median(costs) * 5:.0f} % of a core")
     sys.exit(statistics.median(ratios) > args.limit)
 
 
