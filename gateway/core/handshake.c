@@ -166,24 +166,18 @@ static void go_on(struct pqb_engine *e, const struct pqb_addr *from,
         pqb_mail_login(e, shard, from, login);
 }
 
-static void on_resume(struct pqb_engine *e, struct opening *o, struct pqb_opened_login *login,
-                      pqb_tstamp now)
+static bool open_resume(struct pqb_engine *e, struct opening *o, struct pqb_opened_login *login)
 {
     if (!open_ticket(e, o, login) || !read_message(e, o) || !read_payload(e, o, &login->init))
-        return;
+        return false;
     pqb_count(e, PQB_COUNTER_LOGIN_RESUMED);
-    pqb_noise_save(&o->noise, login->middle);
-    go_on(e, o->from, login, now);
+    return true;
 }
 
-static void on_init(struct pqb_engine *e, struct opening *o, struct pqb_opened_login *login,
-                    pqb_tstamp now)
+static bool open_init(struct pqb_engine *e, struct opening *o, struct pqb_opened_login *login)
 {
-    if (!read_message(e, o) || !read_payload(e, o, &login->init) ||
-        !pqb_login_is_let_in(e, login, o->noise.rs))
-        return;
-    pqb_noise_save(&o->noise, login->middle);
-    go_on(e, o->from, login, now);
+    return read_message(e, o) && read_payload(e, o, &login->init) &&
+           pqb_login_is_let_in(e, login, o->noise.rs);
 }
 
 // Apart from what comes before it: strangers do not get here, and do not pay for the room.
@@ -195,10 +189,11 @@ static void open_hello(struct pqb_engine *e, const struct pqb_addr *from, const 
         .is_sealed = true, .is_proven = is_proven, .ciphers = hello->ciphers};
     struct opening o = {.from = from, .datagram = data, .hello = hello, .key = key};
 
-    if (hello->type == PQB_DATAGRAM_RESUME)
-        on_resume(e, &o, &login, now);
-    else
-        on_init(e, &o, &login, now);
+    if (hello->type == PQB_DATAGRAM_RESUME ? open_resume(e, &o, &login)
+                                           : open_init(e, &o, &login)) {
+        pqb_noise_save(&o.noise, login.middle);
+        go_on(e, from, &login, now);
+    }
     pqb_secret_erase(&o, sizeof(o));
     pqb_secret_erase(&login, sizeof(login));
 }
