@@ -28,6 +28,19 @@ static struct pqb_channel_receipt receive(struct pqb_channel *to, const uint8_t 
     return pqb_channel_on_data(to, &d, now);
 }
 
+// The two ends of a session, in plaintext.
+static void begin_pair(struct pqb_channel *a, struct pqb_channel *b)
+{
+    pqb_channel_init(a, 42, 5);
+    pqb_channel_init(b, 42, 5);
+}
+
+static void end_pair(struct pqb_channel *a, struct pqb_channel *b)
+{
+    pqb_channel_fini(a);
+    pqb_channel_fini(b);
+}
+
 static void packet_numbers_begin_at_one_and_count(void **state)
 {
     struct pqb_channel c;
@@ -47,15 +60,13 @@ static void packet_numbers_begin_at_one_and_count(void **state)
 
 static void each_datagram_is_judged_once(void **state)
 {
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
     uint8_t first[PQB_DATA_HEADER_LEN];
     uint8_t second[PQB_DATA_HEADER_LEN];
     struct pqb_channel_receipt r;
 
     (void)state;
-    pqb_channel_init(&a, 42, 5);
-    pqb_channel_init(&b, 42, 5);
+    begin_pair(&a, &b);
     (void)send_at(&a, first, 10);
     (void)send_at(&a, second, 11);
     r = receive(&b, second, 20);
@@ -70,39 +81,33 @@ static void each_datagram_is_judged_once(void **state)
     assert_int_equal(r.verdict, PQB_REPLAY_DUPLICATE);
     assert_false(r.is_newest);
     assert_int_equal(b.received_at, 30);
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 static void an_echo_gives_the_round_trip_without_the_peers_delay(void **state)
 {
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
     uint8_t datagram[PQB_DATA_HEADER_LEN];
 
     (void)state;
-    pqb_channel_init(&a, 42, 0);
-    pqb_channel_init(&b, 42, 0);
+    begin_pair(&a, &b);
     (void)send_at(&a, datagram, 1000 * MS);
     assert_false(receive(&b, datagram, 1030 * MS).has_sample);
     (void)send_at(&b, datagram, 1530 * MS);
     assert_true(receive(&a, datagram, 1570 * MS).has_sample);
     // 70 ms there and back, known to one unit of the echo.
     assert_true(a.rtt.srtt >= 70 * MS && a.rtt.srtt <= 70 * MS + PQB_ECHO_UNIT_NS);
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 static void the_same_echo_gives_no_second_sample(void **state)
 {
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
     uint8_t first[PQB_DATA_HEADER_LEN];
     uint8_t second[PQB_DATA_HEADER_LEN];
 
     (void)state;
-    pqb_channel_init(&a, 42, 0);
-    pqb_channel_init(&b, 42, 0);
+    begin_pair(&a, &b);
     (void)send_at(&a, first, 1000 * MS);
     (void)receive(&b, first, 1030 * MS);
     (void)send_at(&b, first, 1030 * MS);
@@ -110,8 +115,7 @@ static void the_same_echo_gives_no_second_sample(void **state)
     assert_true(receive(&a, first, 1060 * MS).has_sample);
     assert_false(receive(&a, second, 1900 * MS).has_sample);
     assert_int_equal(a.rtt.samples, 1);
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 static void an_older_echo_gives_no_sample(void **state)
@@ -159,15 +163,13 @@ static void nonsense_echoes_give_no_sample(void **state)
 
 static void the_echo_says_when_it_is_too_old(void **state)
 {
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
     uint8_t datagram[PQB_DATA_HEADER_LEN];
     struct pqb_data d;
     const pqb_tstamp limit = S + PQB_ECHO_TOO_LONG * (pqb_tstamp)PQB_ECHO_UNIT_NS;
 
     (void)state;
-    pqb_channel_init(&a, 42, 0);
-    pqb_channel_init(&b, 42, 0);
+    begin_pair(&a, &b);
     (void)send_at(&a, datagram, S);
     (void)receive(&b, datagram, S);
     (void)send_at(&b, datagram, limit - 1);
@@ -176,8 +178,7 @@ static void the_echo_says_when_it_is_too_old(void **state)
     (void)send_at(&b, datagram, limit + 5 * S);
     assert_int_equal(pqb_data_decode(datagram, sizeof(datagram), &d), PQB_VERDICT_OK);
     assert_int_equal(d.echo_delay, PQB_ECHO_TOO_LONG);
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 static void a_flight_longer_than_the_places_still_gives_samples(void **state)
@@ -224,13 +225,11 @@ static void packets_of_one_turn_share_a_place(void **state)
 
 static void a_session_at_rest_holds_no_more_than_its_struct(void **state)
 {
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
     uint8_t datagram[PQB_DATA_HEADER_LEN];
 
     (void)state;
-    pqb_channel_init(&a, 42, 0);
-    pqb_channel_init(&b, 42, 0);
+    begin_pair(&a, &b);
     for (unsigned i = 0; i < 8; i++) { // a burst
         (void)send_at(&a, datagram, i * MS);
         (void)receive(&b, datagram, (10 + i) * MS);
@@ -244,19 +243,16 @@ static void a_session_at_rest_holds_no_more_than_its_struct(void **state)
         assert_int_equal(pqb_channel_memory(&a), 0);
         assert_int_equal(pqb_channel_memory(&b), 0);
     }
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 static void numbers_beyond_32_bits_are_echoed(void **state)
 {
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
     uint8_t datagram[PQB_DATA_HEADER_LEN];
 
     (void)state;
-    pqb_channel_init(&a, 42, 0);
-    pqb_channel_init(&b, 42, 0);
+    begin_pair(&a, &b);
     a.pn_next = UINT64_C(0xfffffffe);
     a.echo_seen = 0xfffffff0;
     for (unsigned i = 0; i < 6; i++) { // the one with low bits 0 echoes too
@@ -266,8 +262,7 @@ static void numbers_beyond_32_bits_are_echoed(void **state)
         assert_true(receive(&a, datagram, (120 + i) * MS).has_sample);
     }
     assert_int_equal(a.rtt.srtt, 20 * MS);
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 static void a_new_path_starts_anew_unless_only_the_port_moved(void **state)
@@ -313,12 +308,10 @@ static void carry(struct pqb_channel *from, struct pqb_channel *to, pqb_tstamp n
 static void a_key_that_is_over_is_held_for_three_timeouts(void **state)
 {
     static const uint8_t one[PQB_KEY_LEN] = {1}, two[PQB_KEY_LEN] = {2};
-    struct pqb_channel a;
-    struct pqb_channel b;
+    struct pqb_channel a, b;
 
     (void)state;
-    pqb_channel_init(&a, 42, 0);
-    pqb_channel_init(&b, 42, 0);
+    begin_pair(&a, &b);
     pqb_channel_protect(&a, PQB_CIPHER_CHACHAPOLY, one, two, 0);
     pqb_channel_protect(&b, PQB_CIPHER_CHACHAPOLY, two, one, 0);
     carry(&a, &b, 0);
@@ -333,8 +326,7 @@ static void a_key_that_is_over_is_held_for_three_timeouts(void **state)
     assert_int_not_equal(pqb_channel_memory(&b), 0);
     pqb_channel_on_timeout(&b, until);
     assert_int_equal(pqb_channel_memory(&b), 0);
-    pqb_channel_fini(&a);
-    pqb_channel_fini(&b);
+    end_pair(&a, &b);
 }
 
 // ------------------------------------------------------------------------------------- sealed
@@ -358,8 +350,7 @@ static struct sealed protect(pqb_tstamp now)
 
 static void end(struct sealed *s)
 {
-    pqb_channel_fini(&s->a);
-    pqb_channel_fini(&s->b);
+    end_pair(&s->a, &s->b);
 }
 
 static size_t seal(struct pqb_channel *c, uint8_t *datagram, pqb_tstamp now)
