@@ -61,7 +61,7 @@ static int init_tables(struct pqb_engine *e, const uint8_t seed[PQB_ENGINE_SEED_
     if (err == PQB_OK && e->config.keys != NULL) {
         pqb_secret_rng_fill(&e->secrets, e->prefix_key, sizeof(e->prefix_key));
         e->prefixes = calloc(PQB_PREFIXES, sizeof(*e->prefixes));
-        err = e->prefixes != NULL ? PQB_OK : PQB_ERR_NOMEM;
+        err = e->prefixes != NULL ? pqb_hellos_init(&e->waiting) : PQB_ERR_NOMEM;
     }
     return err;
 }
@@ -125,6 +125,7 @@ void pqb_engine_destroy(struct pqb_engine *e)
         pqb_inflight_table_fini(&e->inflight);
     pqb_htable_fini(&e->sessions);
     pqb_replies_fini(&e->replies);
+    pqb_hellos_fini(&e->waiting);
     pqb_outbox_pool_fini(&e->outboxes);
     pqb_unpacker_destroy(e->unpacker);
     pqb_view_destroy(e->view);
@@ -233,6 +234,7 @@ void pqb_engine_on_timeout(struct pqb_engine *e, pqb_tstamp now)
     while ((timer = pqb_timerq_pop_expired(&e->timers, now)))
         pqb_session_on_timeout(e, PQB_CONTAINER_OF(timer, struct pqb_session, timer), now);
     pqb_login_expire(e, now);
+    pqb_handshake_step(e, now);
     if (e->is_draining)
         pqb_drain_step(e, now);
 }
@@ -274,8 +276,10 @@ bool pqb_engine_poll_transmit(struct pqb_engine *e, struct pqb_transmit *out, pq
 
 pqb_tstamp pqb_engine_next_deadline(const struct pqb_engine *e)
 {
-    // Left over from a turn whose view would not open, or not taken by the driver.
-    if (!pqb_list_is_empty(&e->completions) || !pqb_list_is_empty(&e->ready) || e->replies.count)
+    // Left over from a turn whose view would not open or that was long enough, or not taken by the
+    // driver.
+    if (!pqb_list_is_empty(&e->completions) || !pqb_list_is_empty(&e->ready) ||
+        e->replies.count > 0 || e->waiting.count > 0)
         return 0;
     if (e->is_draining && e->sessions.count > 0)
         return 0;

@@ -17,6 +17,7 @@
 #include "common/wire/frame.h"
 #include "gateway/core/engine.h"
 #include "gateway/core/half_open.h"
+#include "gateway/core/hellos.h"
 #include "gateway/core/inflight.h"
 #include "gateway/core/outbox.h"
 #include "gateway/core/rate.h"
@@ -61,6 +62,7 @@ struct pqb_engine {
     struct pqb_rate resets, log_lines;
     struct pqb_rate hellos, handshakes; // encrypted logins that bring no cookie; exchanges of keys
     struct pqb_rate *prefixes;          // PQB_PREFIXES; NULL in plaintext
+    struct pqb_hellos waiting;          // for a turn; none in plaintext
     uint8_t prefix_key[PQB_SIPHASH_KEY_LEN];
     pqb_tstamp loaded_until; // cookies are asked for
     uint64_t tail_gseq;      // next journal record to read
@@ -115,6 +117,7 @@ struct pqb_opened_login {
 // handshake.c: encrypted logins.
 void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                             size_t len, pqb_tstamp now);
+void pqb_handshake_step(struct pqb_engine *e, pqb_tstamp now);      // a turn's handshakes
 bool pqb_handshake_is_loaded(struct pqb_engine *e, pqb_tstamp now); // counts one more login
 // False: the shard has made enough of them; BUSY is on its way.
 bool pqb_handshake_may_spend(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,

@@ -16,9 +16,12 @@
 #define HELLO_BURST       250
 #define LOADED_NS         PQB_NS_PER_SEC
 
-// What a shard spends on handshakes at most: about half of a core, and some fifteen milliseconds in
-// a turn, so that sessions are served in between. A login of signed tokens costs a check for each
-// issuer besides, about a quarter of a handshake.
+// What a shard spends on handshakes at most: about half of a core, and about a millisecond of a
+// turn; the others wait for the next ones. When so many wait that a turn cannot make them, cookies
+// are asked for: it is often the first sign of a rush. A login of signed tokens costs a check for
+// each issuer besides, about a quarter of a handshake.
+#define HANDSHAKES_PER_TURN   4
+#define WAITING_LOADED        (2 * HANDSHAKES_PER_TURN)
 #define HANDSHAKE_INTERVAL_NS (PQB_NS_PER_SEC / 2000)
 #define HANDSHAKE_BURST       64
 #define CHECKS_A_HANDSHAKE    4
@@ -35,7 +38,7 @@ bool pqb_handshake_is_loaded(struct pqb_engine *e, pqb_tstamp now)
         return false;
     if (!pqb_rate_take(&e->hellos, HELLO_INTERVAL_NS, HELLO_BURST, now))
         e->loaded_until = pqb_tstamp_add(now, LOADED_NS);
-    return now < e->loaded_until;
+    return now < e->loaded_until || e->waiting.count >= WAITING_LOADED;
 }
 
 // The bucket of an address's first `len` bytes. Two that share one share its rate.
@@ -198,20 +201,33 @@ static void open_hello(struct pqb_engine *e, const struct pqb_addr *from, const 
     pqb_secret_erase(&login, sizeof(login));
 }
 
+static void wait_for_turn(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
+                          uint64_t init_id, bool is_proven)
+{
+    struct pqb_waiting_hello *w = pqb_hellos_push(&e->waiting);
+
+    if (w == NULL) {
+        pqb_login_send_busy(e, from, init_id, HANDSHAKE_RETRY_MS,
+                            PQB_COUNTER_LOGIN_BUSY_HANDSHAKES);
+        return;
+    }
+    w->from = *from;
+    w->is_proven = is_proven;
+    memcpy(w->data, data, sizeof(w->data));
+}
+
 void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                             size_t len, pqb_tstamp now)
 {
     struct pqb_hello hello;
     const enum pqb_verdict verdict = pqb_hello_decode(data, len, &hello);
-    const struct pqb_server_key *key;
     bool is_proven = false;
 
     if (verdict != PQB_VERDICT_OK) {
         pqb_count_verdict(e, verdict);
         return;
     }
-    key = pqb_server_keys_find(e->config.keys, data, PQB_HELLO_MAC1_AT, hello.mac1);
-    if (key == NULL) {
+    if (pqb_server_keys_find(e->config.keys, data, PQB_HELLO_MAC1_AT, hello.mac1) == NULL) {
         pqb_count(e, PQB_COUNTER_LOGIN_MAC1_BAD);
         return;
     }
@@ -220,7 +236,35 @@ void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, c
         pqb_login_is_cookie_passed(e, from, hello.init_id,
                                    hello.cookie_len != 0 ? hello.cookie : NULL, &is_proven, now) &&
         may_spend(e, from, hello.init_id, is_proven, now))
-        open_hello(e, from, data, &hello, key, is_proven, now);
+        wait_for_turn(e, from, data, hello.init_id, is_proven);
+}
+
+// Since it began to wait it may have been answered, as a repeat, or the keys have changed.
+static void go_on_with(struct pqb_engine *e, const struct pqb_waiting_hello *w, pqb_tstamp now)
+{
+    struct pqb_hello hello;
+    const enum pqb_verdict verdict = pqb_hello_decode(w->data, sizeof(w->data), &hello);
+    const struct pqb_server_key *key;
+
+    PQB_ASSERT(verdict == PQB_VERDICT_OK);
+    if (!pqb_login_may_begin(e, &w->from, hello.init_id))
+        return;
+    key = pqb_server_keys_find(e->config.keys, w->data, PQB_HELLO_MAC1_AT, hello.mac1);
+    if (key != NULL)
+        open_hello(e, &w->from, w->data, &hello, key, w->is_proven, now);
+    else
+        pqb_count(e, PQB_COUNTER_LOGIN_MAC1_BAD);
+}
+
+void pqb_handshake_step(struct pqb_engine *e, pqb_tstamp now)
+{
+    for (int i = 0; i < HANDSHAKES_PER_TURN; i++) {
+        const struct pqb_waiting_hello *w = pqb_hellos_pop(&e->waiting);
+
+        if (w == NULL)
+            return;
+        go_on_with(e, w, now);
+    }
 }
 
 // --------------------------------------------------------------------------- the second message

@@ -21,6 +21,7 @@
 #define ASYNC_DELAY_NS (100 * PQB_NS_PER_MS)   // what async may lose
 #define STEPS_PER_FAIL 12                      // a fault hits one of the next so many steps
 #define SHARE_FATAL    0.2 // of failures of the disk: an error, not want of space
+#define LOGIN_TURNS    16  // in which an engine makes all handshakes that wait
 
 static pqb_wall_ms wall_at(const struct sim_gateway *g, pqb_tstamp now)
 {
@@ -574,15 +575,37 @@ static void transmit(struct sim_gateway *g, struct sim_shard *shard)
     }
 }
 
+// All logins that wait: an engine makes a few handshakes each time.
+static void take_logins(struct sim_gateway *g, struct sim_shard *shard)
+{
+    for (int i = 0; i < LOGIN_TURNS; i++)
+        pqb_engine_on_timeout(shard->engine, g->now);
+}
+
+// Of a login that waits nobody could say later what came of it.
+static bool must_not_wait(const struct sim_packet *packet)
+{
+    enum pqb_datagram_type type;
+
+    return pqb_datagram_peek(packet->data, packet->len, &type) == PQB_VERDICT_OK &&
+           (type == PQB_DATAGRAM_RESUME ||
+            (type == PQB_DATAGRAM_INIT && packet->origin != SIM_GENUINE));
+}
+
 // One datagram. In an encrypted run what the engine made of it is judged.
 static void handle(struct sim_gateway *g, struct sim_shard *shard, const struct sim_packet *packet)
 {
+    const bool is_alone = g->wire != NULL && must_not_wait(packet);
     uint64_t before[PQB_COUNTER_COUNT];
 
+    if (is_alone)
+        take_logins(g, shard);
     if (g->wire)
         memcpy(before, shard->counters, sizeof(before));
     g->keys.has_said_no = false;
     pqb_engine_on_datagram(shard->engine, &packet->addr, packet->data, packet->len, g->now);
+    if (is_alone)
+        take_logins(g, shard);
     if (!g->wire)
         return;
     if (sim_wire_on_gateway(g->wire, packet, before, shard->counters))

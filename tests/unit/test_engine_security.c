@@ -595,13 +595,9 @@ static pqb_tstamp flood(struct gate *g, struct peer *p, unsigned count, pqb_dura
         hello[5] = (uint8_t)i;
         peer_sign_hello(p, hello);
         gate_deliver(g, &from, hello, sizeof(hello));
-        if (i % 100 == 99) {
-            gate_turn(g);
-            gate_clear(g);
-        }
+        gate_turn(g);
+        gate_clear(g);
     }
-    gate_turn(g);
-    gate_clear(g);
     return g->store.now;
 }
 
@@ -756,8 +752,8 @@ static void nobody_uses_up_the_share_of_an_address_that_is_not_his(void **state)
         hello[PQB_HELLO_MAC1_AT - 1] ^= 1;
         peer_sign_hello(&p, hello);
         gate_deliver(g, &p.addr, hello, sizeof(hello));
+        gate_turn(g);
     }
-    gate_settle(g);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_COOKIE_BAD), 40);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_FORGED), 40);
     g->config.retry = PQB_RETRY_ALWAYS;
@@ -785,6 +781,89 @@ static void handshakes_beyond_what_a_shard_makes_are_put_off(void **state)
     assert_int_equal(knock(&a), 0); // it is with the writer
     g->is_store_stopped = false;
     assert_int_equal(type_of(ask(g, &a.addr, peer_make_hello(&a, NULL))), PQB_DATAGRAM_RESP);
+}
+
+static void deliver_hellos(struct peer *p, unsigned count, const uint8_t *cookie)
+{
+    for (unsigned i = 0; i < count; i++)
+        gate_deliver(p->g, &p->addr, peer_make_hello(p, cookie), PQB_INIT_LEN);
+}
+
+// Logins of one device that no turn comes between.
+static void deliver_logins(struct peer *p, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        p->init_id++;
+        deliver_hellos(p, 1, NULL);
+    }
+}
+
+static void a_turn_makes_four_handshakes_and_sessions_come_first(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1), b = peer_make(g, "bob", "phone", 2);
+
+    gate_open(g);
+    peer_login(&a);
+    gate_clear(g);
+    deliver_logins(&b, 6);
+    peer_send_one(&a, ping);
+    gate_turn(g);
+    assert_int_equal(peer_got_count(&a, PQB_FRAME_PONG), 1);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 4);
+    assert_int_equal(pqb_engine_next_deadline(g->engines[0]), 0); // the next turn is due at once
+    gate_turn(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 6);
+    assert_true(pqb_engine_next_deadline(g->engines[0]) > g->store.now);
+    must_live(&a);
+}
+
+static void when_logins_wait_for_more_than_a_turn_the_cookie_is_asked_for(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1), b = peer_make(g, "bob", "phone", 2);
+    struct pqb_retry retry;
+
+    gate_open(g);
+    deliver_logins(&a, 8);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 0);
+    deliver_hellos(&b, 1, NULL);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 1);
+    g->is_store_stopped = true;
+    gate_turn(g); // four of the eight
+    assert_int_equal(pqb_retry_decode(g->sent[0].data, g->sent[0].len, &retry), PQB_VERDICT_OK);
+    deliver_logins(&a, 5); // one is asked
+    deliver_hellos(&b, 1, retry.cookie);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 2);
+    gate_settle(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 8 + 4 + 1);
+    assert_int_equal(knock(&b), 0); // nobody waits any more: it goes to the writer without a cookie
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 2);
+}
+
+static void logins_that_wait_are_bounded_and_each_is_answered_once(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+    struct pqb_retry retry;
+    const struct pqb_transmit *t;
+
+    g->config.retry = PQB_RETRY_ALWAYS;
+    gate_open(g);
+    t = ask(g, &a.addr, peer_make_hello(&a, NULL));
+    assert_int_equal(pqb_retry_decode(t->data, t->len, &retry), PQB_VERDICT_OK);
+    gate_clear(g);
+    deliver_hellos(&a, 60, retry.cookie);
+    g->store.now += SEC; // there would be handshakes again, and the turn does not come
+    deliver_hellos(&a, 5, retry.cookie);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_BUSY_HANDSHAKES), 1);
+    for (int i = 0; i < 64 / 4; i++)
+        gate_turn(g);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_REPEATED), 63);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 1);
+    gate_settle(g);
+    assert_true(peer_take_resp(&a));
+    must_live(&a);
 }
 
 static void half_open_logins_are_bounded_and_erased(void **state)
@@ -1309,6 +1388,7 @@ static void mail_that_is_damaged_is_dropped(void **state)
     gate_open(g);
     p = elsewhere_made(g);
     gate_deliver(g, &p.addr, peer_make_hello(&p, NULL), PQB_INIT_LEN);
+    pqb_engine_on_timeout(g->engines[0], g->store.now);
     assert_int_equal(g->mail_count, 1);
     m = g->mails[0];
     g->mail_count = 0;
@@ -1357,6 +1437,25 @@ static void new_keys_leave_living_sessions_alone(void **state)
     peer_login(&b);
     memcpy(b.identity->server_key, g->keys.at[1].pair.public, PQB_KEY_LEN);
     assert_int_equal(knock(&b), 0); // the one before that is gone
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_MAC1_BAD), 1);
+}
+
+static void a_login_that_waits_while_its_key_goes_meets_silence(void **state)
+{
+    static struct pqb_server_keys fresh;
+    static const uint8_t secret[PQB_KEY_LEN] = {0, 4};
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1);
+
+    gate_open(g);
+    gate_deliver(g, &a.addr, peer_make_hello(&a, NULL), PQB_INIT_LEN);
+    fresh = g->keys;
+    fresh.count = 0;
+    pqb_server_keys_add(&fresh, secret);
+    g->config.keys = &fresh;
+    gate_reconfigure(g);
+    gate_settle(g);
+    assert_int_equal(g->sent_count, 0);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_MAC1_BAD), 1);
 }
 
@@ -1424,6 +1523,9 @@ int main(void)
         CASE(loopback_and_a_rate_of_zero_have_no_share),
         CASE(nobody_uses_up_the_share_of_an_address_that_is_not_his),
         CASE(handshakes_beyond_what_a_shard_makes_are_put_off),
+        CASE(a_turn_makes_four_handshakes_and_sessions_come_first),
+        CASE(when_logins_wait_for_more_than_a_turn_the_cookie_is_asked_for),
+        CASE(logins_that_wait_are_bounded_and_each_is_answered_once),
         CASE(half_open_logins_are_bounded_and_erased),
         CASE(a_device_crowds_out_its_own_half_open_logins_only),
         CASE(a_login_that_is_confirmed_late_does_not_end_a_later_ones_session),
@@ -1449,6 +1551,7 @@ int main(void)
         SHARDS(a_login_that_finds_no_room_in_the_mailbox_works_when_repeated),
         SHARDS(mail_that_is_damaged_is_dropped),
         CASE(new_keys_leave_living_sessions_alone),
+        CASE(a_login_that_waits_while_its_key_goes_meets_silence),
         CASE(a_drained_gateway_says_so_and_drops_no_ticket),
         CASE(who_may_not_stay_is_told_so_under_his_keys),
     };
