@@ -147,11 +147,11 @@ static struct fleet_client *find_client(struct fleet *f, const void *data, size_
     return NULL;
 }
 
-static void name_of(const struct fleet *f, uint32_t index, char name[FLEET_NAME_MAX])
+size_t fleet_user_name(const struct fleet *f, uint32_t index, char name[FLEET_NAME_MAX])
 {
     const char *names = f->config.names != NULL ? f->config.names : "load";
 
-    (void)snprintf(name, FLEET_NAME_MAX, "%s%u", names, index);
+    return (size_t)snprintf(name, FLEET_NAME_MAX, "%s%u", names, index);
 }
 
 static int make_client(struct fleet_client *fc, pqb_tstamp now)
@@ -160,7 +160,7 @@ static int make_client(struct fleet_client *fc, pqb_tstamp now)
     char user[FLEET_NAME_MAX];
 
     pqb_client_config_default(&config);
-    name_of(fc->fleet, fc->index, user);
+    (void)fleet_user_name(fc->fleet, fc->index, user);
     config.user = user;
     config.device = "sim";
     config.store = fc->store;
@@ -422,7 +422,7 @@ int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const void *body, si
     sent = malloc(sizeof(*sent));
     if (sent == NULL)
         return PQB_CLIENT_ERR_NOMEM;
-    name_of(f, to, name);
+    (void)fleet_user_name(f, to, name);
     err = pqb_client_send(fc->client, name, 0, body, len, 0, &id);
     if (err != PQB_CLIENT_OK) {
         free(sent);

@@ -403,6 +403,7 @@ static int run_inject(struct inject *in)
     const struct fleet_config config = {.target = in->target,
                                         .clients = INJECT_CLIENTS,
                                         .ramp_ns = PQB_NS_PER_MS,
+                                        .names = in->names,
                                         .server_key = in->server_key,
                                         .seed = in->seed,
                                         .ctx = in,
@@ -466,6 +467,9 @@ static int check_options(struct inject *in, const char *speed, const char *file)
 
     if (in->target.family == 0)
         return cli_wrong("pqbsim inject", "--target is needed", "Try --target 127.0.0.1:7400.");
+    if (in->names != NULL && strlen(in->names) > FLEET_NAMES_MAX)
+        return cli_wrong("pqbsim inject", "--names is too long",
+                         "Up to 48 bytes go before the number.");
     if (in->duration != 0 && in->duration < PQB_NS_PER_SEC / 10)
         return cli_wrong("pqbsim inject", "--seconds must be at least 0.1", "Try --seconds 10.");
     if (in->scenario->takes_file != (file != NULL))
@@ -531,6 +535,11 @@ int pqbsim_inject(int argc, char **argv)
          .min = 1,
          .max = 10000000,
          .help = "datagrams a second of the attack (the scenario's)"},
+        {.name = "names",
+         .type = CLI_TEXT,
+         .out = &in.names,
+         .value = "TEXT",
+         .help = "what legitimate users' names begin with (load); another beside another run"},
         {.name = "legitimate-rate",
          .type = CLI_NUMBER,
          .out = &in.legitimate_rate,

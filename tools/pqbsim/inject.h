@@ -31,7 +31,7 @@
 
 #define INJECT_PEERS_MAX 1000
 
-#define INJECT_CLIENTS 20 // legitimate users: load0, load1 ... on device "sim"
+#define INJECT_CLIENTS 20 // legitimate users: load0, load1 ... (`names`) on device "sim"
 
 struct inject;
 struct pqb_stats_snapshot;
@@ -140,6 +140,7 @@ struct inject {
     uint64_t seed, rate, legitimate_rate, peers, sessions;
     uint64_t half_open_max, inbox_messages_max, inbox_bytes_max; // the gateway's settings
     const char *stats_path;
+    const char *names; // of legitimate users; NULL: "load"
     const char *server_key_text;
     uint8_t server_key_bytes[PQB_KEY_LEN];
     const uint8_t *server_key; // NULL: plaintext

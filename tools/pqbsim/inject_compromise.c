@@ -116,10 +116,10 @@ static size_t make_forgery(struct inject *in, uint8_t *out)
     struct pqb_hello hello = {.type = PQB_DATAGRAM_INIT, .ciphers = in->gateway.ciphers};
     struct pqb_init init = {.device = {"sim", 3}};
     uint8_t payload[SEALED_PAYLOAD_LEN], *message;
-    char user[16];
+    char user[FLEET_NAME_MAX];
 
     forged.index = victim;
-    init.user = (struct pqb_text){user, (size_t)snprintf(user, sizeof(user), "load%u", victim)};
+    init.user = (struct pqb_text){user, fleet_user_name(&in->fleet, victim, user)};
     PQB_ASSERT(pqb_client_device_public(in->fleet.clients[victim].device_key, forged.victim) ==
                PQB_CLIENT_OK);
     forged.init_id = hello.init_id = pqb_rng_next(&in->rng) | 1;

@@ -46,10 +46,10 @@ static void set_type(uint8_t *out, unsigned version, enum pqb_datagram_type type
 
 static size_t make_plain(struct inject *in, uint32_t kind, uint32_t user, uint8_t *out)
 {
-    char name[16];
+    char name[FLEET_NAME_MAX];
     struct pqb_init init = {.init_id = pqb_rng_next(&in->rng), .device = {"sim", 3}};
 
-    init.user = (struct pqb_text){name, (size_t)snprintf(name, sizeof(name), "load%u", user)};
+    init.user = (struct pqb_text){name, fleet_user_name(&in->fleet, user, name)};
     (void)pqb_init_encode(&init, out);
     if (kind == PLAIN_RESUME)
         set_type(out, PQB_WIRE_VERSION, PQB_DATAGRAM_RESUME);

@@ -68,10 +68,11 @@ static bool begin(struct inject_probe *p, pqb_tstamp now)
     const socklen_t len = netio_to_sockaddr(&p->in->target, &ss);
     struct pqb_client_config config;
     uint8_t device_key[PQB_CLIENT_KEY_LEN];
-    char user[32];
+    const char *names = p->in->names != NULL ? p->in->names : "";
+    char user[FLEET_NAME_MAX];
 
     pqb_client_config_default(&config);
-    (void)snprintf(user, sizeof(user), "login%u", p->count++ % DEVICES);
+    (void)snprintf(user, sizeof(user), "%slogin%u", names, p->count++ % DEVICES);
     if (pqb_client_store_memory_create(&p->store) != PQB_CLIENT_OK)
         return false;
     config.user = user;

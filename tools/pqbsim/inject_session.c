@@ -70,9 +70,12 @@ static void on_victim(struct inject *in, uint32_t user, const uint8_t *data, siz
 static size_t make_first_data(struct inject *in, uint32_t kind, uint8_t *out, pqb_tstamp now)
 {
     struct inject_peer *peer = &in->peer;
+    char user[FLEET_NAME_MAX];
 
-    if (kind == LOGIN)
-        return peer->cid == 0 ? inject_peer_login(in, "load0", "evil", out, now) : 0;
+    if (kind == LOGIN) {
+        (void)fleet_user_name(&in->fleet, 0, user);
+        return peer->cid == 0 ? inject_peer_login(in, user, "evil", out, now) : 0;
+    }
     if (peer->cid == 0 || peer->pn >= FIRST_DATA_PINGS)
         return 0;
     return inject_peer_ping(in, in->turn, out);

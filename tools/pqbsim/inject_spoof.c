@@ -30,7 +30,7 @@ static size_t make_spoof(struct inject *in, uint32_t kind, uint8_t *out, pqb_tst
 {
     const uint64_t random = pqb_rng_next(&in->rng);
     uint8_t cookie[PQB_COOKIE_LEN];
-    char user[32];
+    char user[FLEET_NAME_MAX];
     size_t len;
 
     (void)now;
@@ -42,7 +42,7 @@ static size_t make_spoof(struct inject *in, uint32_t kind, uint8_t *out, pqb_tst
     case RESUME:
         break;
     case INIT_VICTIM: // who is logged in already
-        (void)snprintf(user, sizeof(user), "load%" PRIu64, random % INJECT_CLIENTS);
+        (void)fleet_user_name(&in->fleet, (uint32_t)(random % INJECT_CLIENTS), user);
         return inject_make_init(in, kind, user, "sim", random, NULL, out);
     case INIT_REPEATED: // one login, asked for from everywhere
         return inject_make_init(in, kind, "spoofed", "x", in->seed | 1, NULL, out);
