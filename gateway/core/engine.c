@@ -12,6 +12,11 @@
 #define LOG_INTERVAL_NS      (PQB_NS_PER_SEC / 5)
 #define LOG_BURST            20
 
+// Answers to strangers: sessions come first, but one datagram in so many is an answer even if
+// sessions have enough to say for the whole turn.
+#define REPLIES_PER_TURN 64
+#define SHARE_OF_REPLIES 8
+
 void pqb_engine_config_default(struct pqb_engine_config *config)
 {
     *config = (struct pqb_engine_config){
@@ -178,6 +183,7 @@ int pqb_engine_begin(struct pqb_engine *e, pqb_tstamp now)
     if (e->must_retry)
         try_again(e);
     e->hints_left = PQB_HINTS_PER_TURN;
+    e->replies_left = REPLIES_PER_TURN;
     err = pqb_tail_expect_logins(e, now);
     if (err == PQB_OK)
         err = pqb_tail_journal(e, now);
@@ -234,17 +240,17 @@ void pqb_engine_on_timeout(struct pqb_engine *e, pqb_tstamp now)
     while ((timer = pqb_timerq_pop_expired(&e->timers, now)))
         pqb_session_on_timeout(e, PQB_CONTAINER_OF(timer, struct pqb_session, timer), now);
     pqb_login_expire(e, now);
-    pqb_handshake_step(e, now);
     if (e->is_draining)
         pqb_drain_step(e, now);
 }
 
 static bool poll_reply(struct pqb_engine *e, struct pqb_transmit *out)
 {
-    const struct pqb_reply *reply = pqb_replies_pop(&e->replies);
+    const struct pqb_reply *reply = e->replies_left > 0 ? pqb_replies_pop(&e->replies) : NULL;
 
     if (!reply)
         return false;
+    e->replies_left--;
     out->to = reply->to;
     out->len = reply->len;
     memcpy(out->data, reply->data, reply->len);
@@ -267,7 +273,10 @@ static bool poll_session(struct pqb_engine *e, struct pqb_transmit *out, pqb_tst
 
 bool pqb_engine_poll_transmit(struct pqb_engine *e, struct pqb_transmit *out, pqb_tstamp now)
 {
-    if (!e->is_view_open || (!poll_reply(e, out) && !poll_session(e, out, now)))
+    const bool is_reply_due = e->polls++ % SHARE_OF_REPLIES == SHARE_OF_REPLIES - 1;
+
+    if (!e->is_view_open || (!(is_reply_due && poll_reply(e, out)) && !poll_session(e, out, now) &&
+                             !poll_reply(e, out)))
         return false;
     pqb_count(e, PQB_COUNTER_UDP_DATAGRAMS_OUT);
     pqb_count_n(e, PQB_COUNTER_UDP_BYTES_OUT, out->len);

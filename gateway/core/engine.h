@@ -7,6 +7,7 @@
 //   pqb_engine_on_datagram / on_mail  x n
 //   pqb_engine_on_timeout(e, now)
 //   while (pqb_engine_poll_transmit(e, &t, now)) send t
+//   pqb_engine_handshake(e, now)               makes a few of the handshakes that wait
 //   pqb_engine_end(e)                          closes the view
 //   sleep until pqb_engine_next_deadline(e), a datagram, a wake from the store, or mail
 #pragma once
@@ -105,9 +106,13 @@ struct pqb_transmit {
     uint8_t data[PQB_DATAGRAM_MAX];
 };
 
-// Next datagram to send; datagrams to one peer come in a run, so that the driver can use
-// UDP_SEGMENT. false: nothing more this turn.
+// Next datagram to send, of sessions before answers to strangers; datagrams to one peer come in a
+// run, so that the driver can use UDP_SEGMENT. false: nothing more this turn.
 bool pqb_engine_poll_transmit(struct pqb_engine *e, struct pqb_transmit *out, pqb_tstamp now);
+
+// After everything else: a handshake takes as long as a hundred messages, and whoever waits for one
+// of those need not wait for it. The others wait for the next turn, which is then due at once.
+void pqb_engine_handshake(struct pqb_engine *e, pqb_tstamp now);
 
 pqb_tstamp pqb_engine_next_deadline(const struct pqb_engine *e);
 

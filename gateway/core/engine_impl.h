@@ -70,6 +70,8 @@ struct pqb_engine {
     uint64_t request_bytes;
     size_t reassembly_left; // bytes
     uint32_t hints_left;    // this turn
+    uint32_t replies_left;  // likewise
+    uint32_t polls;         // for a datagram to send
     uint32_t lookups;       // with the writer
     bool is_view_open;
     bool must_retry; // memory or a read failed somebody: the next turn asks every session again
@@ -117,7 +119,6 @@ struct pqb_opened_login {
 // handshake.c: encrypted logins.
 void pqb_handshake_on_hello(struct pqb_engine *e, const struct pqb_addr *from, const uint8_t *data,
                             size_t len, pqb_tstamp now);
-void pqb_handshake_step(struct pqb_engine *e, pqb_tstamp now);      // a turn's handshakes
 bool pqb_handshake_is_loaded(struct pqb_engine *e, pqb_tstamp now); // counts one more login
 // False: the shard has made enough of them; BUSY is on its way.
 bool pqb_handshake_may_spend(struct pqb_engine *e, const struct pqb_addr *from, uint64_t init_id,

@@ -16,12 +16,12 @@
 #define HELLO_BURST       250
 #define LOADED_NS         PQB_NS_PER_SEC
 
-// What a shard spends on handshakes at most: about half of a core, and about a millisecond of a
-// turn; the others wait for the next ones. When so many wait that a turn cannot make them, cookies
+// What a shard spends on handshakes at most: about half of a core, and about half a millisecond
+// of a turn; the others wait for the next ones. When so many wait that it takes some turns, cookies
 // are asked for: it is often the first sign of a rush. A login of signed tokens costs a check for
 // each issuer besides, about a quarter of a handshake.
-#define HANDSHAKES_PER_TURN   4
-#define WAITING_LOADED        (2 * HANDSHAKES_PER_TURN)
+#define HANDSHAKES_PER_TURN   2
+#define WAITING_LOADED        8
 #define HANDSHAKE_INTERVAL_NS (PQB_NS_PER_SEC / 2000)
 #define HANDSHAKE_BURST       64
 #define CHECKS_A_HANDSHAKE    4
@@ -256,7 +256,7 @@ static void go_on_with(struct pqb_engine *e, const struct pqb_waiting_hello *w, 
         pqb_count(e, PQB_COUNTER_LOGIN_MAC1_BAD);
 }
 
-void pqb_handshake_step(struct pqb_engine *e, pqb_tstamp now)
+void pqb_engine_handshake(struct pqb_engine *e, pqb_tstamp now)
 {
     for (int i = 0; i < HANDSHAKES_PER_TURN; i++) {
         const struct pqb_waiting_hello *w = pqb_hellos_pop(&e->waiting);

@@ -109,22 +109,35 @@ static pqb_wall_ms wall(void *ctx)
 
 // ---------------------------------------------------------------------------------------- turn
 
+// Those of sessions first: they do not wait for strangers who came in the same batch.
+static void take_batch(struct pqb_shard *s, size_t count)
+{
+    const struct pqb_rx_datagram *others[PQB_UDP_BATCH];
+    size_t other_count = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct pqb_rx_datagram *d = &s->rx.datagrams[i];
+        const int shard = pqb_engine_shard_of(d->data, d->len, s->config.shards);
+
+        if (shard < 0) {
+            others[other_count++] = d;
+            continue;
+        }
+        // The engine passes it on; many of these mean that the kernel does not steer.
+        s->config.io_counters[PQB_IO_MISROUTED] += (uint32_t)shard != s->config.index;
+        pqb_engine_on_datagram(s->engine, &d->from, d->data, d->len, s->now);
+    }
+    for (size_t i = 0; i < other_count; i++)
+        pqb_engine_on_datagram(s->engine, &others[i]->from, others[i]->data, others[i]->len,
+                               s->now);
+}
+
 static void take_datagrams(struct pqb_shard *s, size_t socket)
 {
-    const uint32_t shards = s->config.shards;
-
     for (int i = 0; i < READS_PER_TURN; i++) {
         const size_t count = pqb_udp_rx_read(&s->rx, &s->config.sockets[socket], (uint8_t)socket);
 
-        for (size_t k = 0; k < count; k++) {
-            const struct pqb_rx_datagram *d = &s->rx.datagrams[k];
-            const int shard = pqb_engine_shard_of(d->data, d->len, shards);
-
-            // The engine passes it on; many of these mean that the kernel does not steer.
-            s->config.io_counters[PQB_IO_MISROUTED] +=
-                shard >= 0 && (uint32_t)shard != s->config.index;
-            pqb_engine_on_datagram(s->engine, &d->from, d->data, d->len, s->now);
-        }
+        take_batch(s, count);
         if (count < PQB_UDP_BATCH)
             return;
     }
@@ -241,6 +254,7 @@ static pqb_tstamp turn(struct pqb_shard *s)
     is_more = take_letters(s);
     pqb_engine_on_timeout(s->engine, s->now);
     is_more |= transmit(s);
+    pqb_engine_handshake(s->engine, s->now);
     pqb_engine_end(s->engine);
     if (is_more)
         return s->now;

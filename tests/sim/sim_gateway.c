@@ -21,7 +21,7 @@
 #define ASYNC_DELAY_NS (100 * PQB_NS_PER_MS)   // what async may lose
 #define STEPS_PER_FAIL 12                      // a fault hits one of the next so many steps
 #define SHARE_FATAL    0.2 // of failures of the disk: an error, not want of space
-#define LOGIN_TURNS    16  // in which an engine makes all handshakes that wait
+#define LOGIN_TURNS    32  // in which an engine makes all handshakes that wait
 
 static pqb_wall_ms wall_at(const struct sim_gateway *g, pqb_tstamp now)
 {
@@ -579,7 +579,7 @@ static void transmit(struct sim_gateway *g, struct sim_shard *shard)
 static void take_logins(struct sim_gateway *g, struct sim_shard *shard)
 {
     for (int i = 0; i < LOGIN_TURNS; i++)
-        pqb_engine_on_timeout(shard->engine, g->now);
+        pqb_engine_handshake(shard->engine, g->now);
 }
 
 // Of a login that waits nobody could say later what came of it.
@@ -639,6 +639,7 @@ static void turn_shard(struct sim_gateway *g, struct sim_shard *shard)
     shard->mail_count -= mails;
     pqb_engine_on_timeout(shard->engine, g->now);
     transmit(g, shard);
+    pqb_engine_handshake(shard->engine, g->now);
     pqb_engine_end(shard->engine);
     for (size_t i = 0; i < shard->rx_count; i++)
         free(shard->rx[i]);

@@ -190,6 +190,7 @@ static size_t turn(struct gate *g, uint32_t shard)
         g->sent_count++;
         PQB_ASSERT(g->sent_count < GATE_SENT_MAX);
     }
+    pqb_engine_handshake(e, g->store.now);
     pqb_engine_end(e);
     pqb_engine_validate(e);
     return g->sent_count - before;

@@ -798,7 +798,7 @@ static void deliver_logins(struct peer *p, unsigned count)
     }
 }
 
-static void a_turn_makes_four_handshakes_and_sessions_come_first(void **state)
+static void a_turn_makes_two_handshakes_and_sessions_come_first(void **state)
 {
     struct gate *g = *state;
     struct peer a = peer_make(g, "alice", "phone", 1), b = peer_make(g, "bob", "phone", 2);
@@ -806,16 +806,39 @@ static void a_turn_makes_four_handshakes_and_sessions_come_first(void **state)
     gate_open(g);
     peer_login(&a);
     gate_clear(g);
-    deliver_logins(&b, 6);
+    deliver_logins(&b, 3);
     peer_send_one(&a, ping);
     gate_turn(g);
     assert_int_equal(peer_got_count(&a, PQB_FRAME_PONG), 1);
-    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 4);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 2);
     assert_int_equal(pqb_engine_next_deadline(g->engines[0]), 0); // the next turn is due at once
     gate_turn(g);
-    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 6);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 3);
     assert_true(pqb_engine_next_deadline(g->engines[0]) > g->store.now);
     must_live(&a);
+}
+
+static void strangers_are_answered_after_sessions_and_a_few_in_a_turn(void **state)
+{
+    struct gate *g = *state;
+    struct peer a = peer_make(g, "alice", "phone", 1), b = peer_make(g, "bob", "phone", 2);
+
+    gate_open(g);
+    peer_login(&a);
+    g->config.retry = PQB_RETRY_ALWAYS;
+    gate_reconfigure(g);
+    gate_clear(g);
+    deliver_logins(&b, 100);
+    peer_send_one(&a, ping);
+    gate_turn(g);
+    assert_int_equal(g->sent_count, 65);
+    assert_true(pqb_addr_is_equal(&g->sent[0].to, &a.addr) ||
+                pqb_addr_is_equal(&g->sent[1].to, &a.addr)); // one in eight is never late
+    assert_int_equal(pqb_engine_next_deadline(g->engines[0]), 0);
+    gate_turn(g);
+    assert_int_equal(g->sent_count, 101);
+    assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 100);
+    assert_int_equal(gate_count(g, PQB_COUNTER_REPLY_DROPPED), 0);
 }
 
 static void when_logins_wait_for_more_than_a_turn_the_cookie_is_asked_for(void **state)
@@ -830,13 +853,13 @@ static void when_logins_wait_for_more_than_a_turn_the_cookie_is_asked_for(void *
     deliver_hellos(&b, 1, NULL);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 1);
     g->is_store_stopped = true;
-    gate_turn(g); // four of the eight
+    gate_turn(g); // two of the eight
     assert_int_equal(pqb_retry_decode(g->sent[0].data, g->sent[0].len, &retry), PQB_VERDICT_OK);
-    deliver_logins(&a, 5); // one is asked
+    deliver_logins(&a, 3); // one is asked
     deliver_hellos(&b, 1, retry.cookie);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 2);
     gate_settle(g);
-    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 8 + 4 + 1);
+    assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 8 + 2 + 1);
     assert_int_equal(knock(&b), 0); // nobody waits any more: it goes to the writer without a cookie
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_RETRY), 2);
 }
@@ -857,7 +880,7 @@ static void logins_that_wait_are_bounded_and_each_is_answered_once(void **state)
     g->store.now += SEC; // there would be handshakes again, and the turn does not come
     deliver_hellos(&a, 5, retry.cookie);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_BUSY_HANDSHAKES), 1);
-    for (int i = 0; i < 64 / 4; i++)
+    for (int i = 0; i < 64 / 2; i++)
         gate_turn(g);
     assert_int_equal(gate_count(g, PQB_COUNTER_LOGIN_REPEATED), 63);
     assert_int_equal(gate_count(g, PQB_COUNTER_SESSION_HALF_OPEN), 1);
@@ -1388,7 +1411,7 @@ static void mail_that_is_damaged_is_dropped(void **state)
     gate_open(g);
     p = elsewhere_made(g);
     gate_deliver(g, &p.addr, peer_make_hello(&p, NULL), PQB_INIT_LEN);
-    pqb_engine_on_timeout(g->engines[0], g->store.now);
+    pqb_engine_handshake(g->engines[0], g->store.now);
     assert_int_equal(g->mail_count, 1);
     m = g->mails[0];
     g->mail_count = 0;
@@ -1523,7 +1546,8 @@ int main(void)
         CASE(loopback_and_a_rate_of_zero_have_no_share),
         CASE(nobody_uses_up_the_share_of_an_address_that_is_not_his),
         CASE(handshakes_beyond_what_a_shard_makes_are_put_off),
-        CASE(a_turn_makes_four_handshakes_and_sessions_come_first),
+        CASE(a_turn_makes_two_handshakes_and_sessions_come_first),
+        CASE(strangers_are_answered_after_sessions_and_a_few_in_a_turn),
         CASE(when_logins_wait_for_more_than_a_turn_the_cookie_is_asked_for),
         CASE(logins_that_wait_are_bounded_and_each_is_answered_once),
         CASE(half_open_logins_are_bounded_and_erased),
