@@ -114,7 +114,7 @@ struct pqb_sent *pqb_sent_map_next(struct pqb_sent_map *m)
 
 static void unsettle(struct pqb_sent_map *m, const struct pqb_sent *item)
 {
-    m->settled = PQB_MIN(m->settled, index_of(m, item));
+    m->settled = (uint16_t)PQB_MIN(m->settled, index_of(m, item));
 }
 
 // The item comes (back) into flight with nothing of it counted yet.
@@ -268,7 +268,7 @@ bool pqb_sent_map_on_cursor(struct pqb_sent_map *m, uint64_t key, struct pqb_cha
         return false;
     m->first = (m->first + passed) % PQB_SENT_MAX;
     m->count -= passed;
-    m->settled -= PQB_MIN(m->settled, passed);
+    m->settled -= (uint16_t)PQB_MIN(m->settled, passed);
     detect_lost(m, c, now);
     give_back_when_empty(m);
     return true;
@@ -305,7 +305,8 @@ void pqb_sent_map_on_done(struct pqb_sent_map *m, uint64_t key, struct pqb_chann
         *item_at(m, i) = *item_at(m, i - 1);
     m->first = (m->first + 1) % PQB_SENT_MAX;
     m->count--;
-    m->settled -= index < m->settled;
+    if (index < m->settled)
+        m->settled--;
     detect_lost(m, c, now);
     give_back_when_empty(m);
 }

@@ -41,10 +41,10 @@ static_assert(sizeof(struct pqb_sent) == 40, "a full map is 10 KiB");
 struct pqb_sent_map {
     struct pqb_sent *ring; // PQB_SENT_MAX items or NULL
     uint32_t first, count;
-    uint32_t settled;       // items in front that are acked or wholly in flight
-    uint32_t lost_count;    // of those unacked
-    uint32_t unacked_count; // in flight or lost
-    uint32_t backoffs;      // timeouts in a row
+    uint16_t settled;       // items in front that are acked or wholly in flight
+    uint16_t lost_count;    // of those unacked
+    uint16_t unacked_count; // in flight or lost
+    uint16_t backoffs;      // timeouts in a row
     uint64_t acked_order;   // highest order acknowledged
     pqb_duration acked_rtt; // and how long after it was sent
     uint64_t flight_order;  // no item in flight has a lower order

@@ -133,7 +133,7 @@ static void validate_session(const struct pqb_engine *e, const struct pqb_sessio
     PQB_ASSERT(pqb_session_get(e, s->channel.cid) == s);
     PQB_ASSERT((s->channel.cid >> 56) % e->config.shards == e->config.shard);
     PQB_ASSERT(!pqb_half_open_table_get(&e->half_open, s->channel.cid));
-    PQB_ASSERT(pqb_user_table_get(&e->users, u->uid) == u && u->name);
+    PQB_ASSERT(pqb_user_table_get(&e->users, u->uid) == u && u->name_len > 0);
     PQB_ASSERT(pqb_session_get_device(e, u->uid, s->devno) == s);
     PQB_ASSERT(s->cursor <= u->head || s->is_rolling_back);
     PQB_ASSERT(s->queued_upto >= s->cursor);

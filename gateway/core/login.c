@@ -430,16 +430,17 @@ void pqb_login_on_data(struct pqb_engine *e, struct pqb_half_open *h, const stru
 static struct pqb_user *make_user(struct pqb_engine *e, const struct pqb_half_open *h,
                                   const struct pqb_user_state *state)
 {
-    struct pqb_user *u = pqb_user_table_make(&e->users, state->uid, state->uhash);
+    struct pqb_user *u = pqb_user_table_make(&e->users, state->uid, state->uhash), *named;
 
     if (!u)
         return NULL;
-    if (pqb_user_table_name(&e->users, u, h->user, h->user_len) != PQB_OK) {
+    named = pqb_user_table_name(&e->users, u, h->user, h->user_len);
+    if (!named) {
         pqb_user_table_release(&e->users, u);
         return NULL;
     }
-    pqb_tail_cover(u, state);
-    return u;
+    pqb_tail_cover(named, state);
+    return named;
 }
 
 void pqb_login_ask_rollback(struct pqb_engine *e, struct pqb_session *s, pqb_tstamp now)

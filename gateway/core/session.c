@@ -6,6 +6,12 @@
 #include "common/base/mutant.h"
 #include "gateway/core/engine_impl.h"
 
+// The device's name begins where the compiler would only pad.
+static size_t size_of(size_t device_len)
+{
+    return PQB_MAX(sizeof(struct pqb_session), offsetof(struct pqb_session, device) + device_len);
+}
+
 struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
                                        const struct pqb_half_open *h, pqb_tstamp now)
 {
@@ -14,7 +20,7 @@ struct pqb_session *pqb_session_create(struct pqb_engine *e, struct pqb_user *u,
     PQB_ASSERT(!pqb_session_get(e, h->cid));
     if (pqb_timerq_reserve(&e->timers, e->sessions.count + 1) != PQB_OK)
         return NULL;
-    s = calloc(1, sizeof(*s) + h->device_len);
+    s = calloc(1, size_of(h->device_len));
     if (!s)
         return NULL;
     memcpy(s->device, h->device, h->device_len);
@@ -288,7 +294,7 @@ void pqb_session_frag_trim(struct pqb_engine *e, struct pqb_session *s)
 
 size_t pqb_session_memory(const struct pqb_session *s)
 {
-    size_t bytes = sizeof(*s) + s->device_len + pqb_channel_memory(&s->channel);
+    size_t bytes = size_of(s->device_len) + pqb_channel_memory(&s->channel);
 
     if (s->outbox)
         bytes += sizeof(*s->outbox);

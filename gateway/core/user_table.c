@@ -36,6 +36,12 @@ int pqb_user_table_init(struct pqb_user_table *t, const uint8_t key[PQB_SIPHASH_
     return err;
 }
 
+// Of a user with so long a name, which begins where the compiler would only pad.
+static size_t size_of(size_t name_len)
+{
+    return PQB_MAX(sizeof(struct pqb_user), offsetof(struct pqb_user, name) + name_len);
+}
+
 static void index_clear(struct pqb_user_table *t, struct pqb_user *u)
 {
     if (u->index_count > 0) {
@@ -54,12 +60,9 @@ static void destroy(struct pqb_user_table *t, struct pqb_user *u)
     index_clear(t, u);
     pqb_list_unlink(&u->listed); // from `kept`, if anywhere
     pqb_htable_remove(&t->by_uid, &u->by_uid);
-    if (u->name) {
+    if (u->name_len > 0)
         pqb_htable_remove(&t->by_name, &u->by_name);
-        t->bytes -= u->name_len;
-        free(u->name);
-    }
-    t->bytes -= sizeof(*u);
+    t->bytes -= size_of(u->name_len);
     free(u);
 }
 
@@ -102,7 +105,7 @@ struct pqb_user *pqb_user_table_make(struct pqb_user_table *t, uint64_t uid, uin
 
     if (u)
         return u;
-    u = calloc(1, sizeof(*u));
+    u = calloc(1, size_of(0));
     if (!u)
         return NULL;
     u->uid = uid;
@@ -110,23 +113,35 @@ struct pqb_user *pqb_user_table_make(struct pqb_user_table *t, uint64_t uid, uin
     pqb_list_init(&u->listed);
     pqb_list_init(&u->sessions);
     pqb_htable_insert(&t->by_uid, &u->by_uid, uid_hash(uid));
-    t->bytes += sizeof(*u);
+    t->bytes += size_of(0);
     return u;
 }
 
-int pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char *name, size_t len)
+struct pqb_user *pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char *name,
+                                     size_t len)
 {
+    struct pqb_user *named;
+
     PQB_ASSERT(len > 0 && len <= UINT8_MAX);
-    if (u->name)
-        return PQB_OK;
-    u->name = malloc(len);
-    if (!u->name)
-        return PQB_ERR_NOMEM;
-    memcpy(u->name, name, len);
-    u->name_len = (uint8_t)len;
-    pqb_htable_insert(&t->by_name, &u->by_name, pqb_siphash24(t->key, name, len));
-    t->bytes += len;
-    return PQB_OK;
+    if (u->name_len > 0)
+        return u;
+    PQB_ASSERT(u->session_count == 0 && pqb_list_is_empty(&u->sessions)); // they know its place
+    named = malloc(size_of(len));
+    if (!named)
+        return NULL;
+    memcpy(named, u, sizeof(*u));
+    pqb_list_init(&named->listed);
+    pqb_list_init(&named->sessions);
+    pqb_list_push_back(&u->listed, &named->listed);
+    pqb_list_unlink(&u->listed);
+    pqb_htable_remove(&t->by_uid, &u->by_uid);
+    pqb_htable_insert(&t->by_uid, &named->by_uid, uid_hash(named->uid));
+    t->bytes += size_of(len) - size_of(0);
+    free(u);
+    memcpy(named->name, name, len);
+    named->name_len = (uint8_t)len;
+    pqb_htable_insert(&t->by_name, &named->by_name, pqb_siphash24(t->key, name, len));
+    return named;
 }
 
 void pqb_user_table_release(struct pqb_user_table *t, struct pqb_user *u)

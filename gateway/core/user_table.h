@@ -21,7 +21,7 @@ struct pqb_index_entry {
 
 struct pqb_user {
     struct pqb_hnode by_uid;
-    struct pqb_hnode by_name; // linked while `name` is set
+    struct pqb_hnode by_name; // linked once it has a name
     struct pqb_list listed;   // in `indexed` while the index has entries, else in `kept` or nowhere
     struct pqb_list sessions; // pqb_session.of_user
     uint64_t uid;
@@ -33,8 +33,8 @@ struct pqb_user {
     uint32_t index_first, index_count, index_capacity;
     uint32_t uhash;
     uint32_t session_count;
-    uint8_t name_len; // known once a device has logged in
-    char *name;
+    uint8_t name_len; // 0 until a device has logged in
+    char name[];
 };
 
 struct pqb_user_table {
@@ -61,8 +61,9 @@ struct pqb_user *pqb_user_table_get_name(const struct pqb_user_table *t, const c
 // Finds or makes. NULL: no memory.
 struct pqb_user *pqb_user_table_make(struct pqb_user_table *t, uint64_t uid, uint32_t uhash);
 
-// Names the user; later calls change nothing. PQB_OK or PQB_ERR_NOMEM.
-PQB_MUST_USE int pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char *name,
+// Names the user, which moves in memory to make room for the name; later calls change nothing.
+// NULL: no memory, and `u` is as it was.
+struct pqb_user *pqb_user_table_name(struct pqb_user_table *t, struct pqb_user *u, const char *name,
                                      size_t len);
 
 // Frees the user if it has neither sessions nor index entries and is not kept.

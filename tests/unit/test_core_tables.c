@@ -359,10 +359,15 @@ static void a_user_is_found_by_name_once_it_has_one(void **state)
     u = pqb_user_table_make(&t, 7, 1);
     assert_ptr_equal(pqb_user_table_make(&t, 7, 1), u);
     assert_null(pqb_user_table_get_name(&t, "bob", 3));
-    assert_int_equal(pqb_user_table_name(&t, u, "bob", 3), PQB_OK);
+    assert_int_equal(pqb_user_table_index(&t, u, 5, 6), PQB_OK);
+    u = pqb_user_table_name(&t, u, "bob", 3);
+    assert_non_null(u);
+    assert_ptr_equal(pqb_user_table_get(&t, 7), u);
     assert_ptr_equal(pqb_user_table_get_name(&t, "bob", 3), u);
     assert_null(pqb_user_table_get_name(&t, "bobby", 5));
-    pqb_user_table_release(&t, u);
+    assert_ptr_equal(pqb_user_table_name(&t, u, "eve", 3), u);
+    assert_int_equal(pqb_user_index_at(u, 1, 1)->gseq, 6);
+    pqb_user_table_sweep(&t, 7, 2); // finds it where it is now
     assert_null(pqb_user_table_get(&t, 7));
     pqb_user_table_fini(&t);
 }
