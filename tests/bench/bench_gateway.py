@@ -13,14 +13,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Gateway:
     """A paquebotd that has begun to serve. `bin` is the build directory."""
 
-    def __init__(self, bin_, security, *options, directory=None):
+    def __init__(self, bin_, security, *options, directory=None, preexec_fn=None):
         self.bin = bin_
         self.directory = tempfile.TemporaryDirectory(dir=directory)
         self.data = os.path.join(self.directory.name, "data")
         self.process = subprocess.Popen(
             [os.path.join(bin_, "gateway/paquebotd"), "--security", security, "--auth", "any", "--data",
              self.data, "--listen", "127.0.0.1:0", *map(str, options)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=preexec_fn)
         ready = dict(word.split("=", 1) for word in self.process.stdout.readline().split() if "=" in word)
         self.target = ready["listen"]
         self.key_options = ["--server-key", ready["server-key"]] if "server-key" in ready else []
