@@ -110,7 +110,7 @@ struct pqb_transmit {
 // run, so that the driver can use UDP_SEGMENT. false: nothing more this turn.
 bool pqb_engine_poll_transmit(struct pqb_engine *e, struct pqb_transmit *out, pqb_tstamp now);
 
-// After everything else: a handshake takes as long as a hundred messages, and whoever waits for one
+// After everything else: a handshake takes as long as some ten messages, and whoever waits for one
 // of those need not wait for it. The others wait for the next turn, which is then due at once.
 void pqb_engine_handshake(struct pqb_engine *e, pqb_tstamp now);
 
