@@ -147,6 +147,13 @@ static struct fleet_client *find_client(struct fleet *f, const void *data, size_
     return NULL;
 }
 
+int fleet_check_names(const char *command, const char *names)
+{
+    if (names == NULL || strlen(names) <= FLEET_NAMES_MAX)
+        return CLI_EXIT_DONE;
+    return cli_wrong(command, "--names is too long", "Up to 48 bytes go before the number.");
+}
+
 size_t fleet_user_name(const struct fleet *f, uint32_t index, char name[FLEET_NAME_MAX])
 {
     const char *names = f->config.names != NULL ? f->config.names : "load";

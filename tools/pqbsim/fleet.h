@@ -103,6 +103,9 @@ pqb_tstamp fleet_run(struct fleet *f, pqb_tstamp until);
 PQB_MUST_USE int fleet_send(struct fleet *f, uint32_t from, uint32_t to, const void *body,
                             size_t len, uint64_t number);
 
+// Whether `names` (may be NULL) will do as fleet_config.names. An exit status; says what is wrong.
+int fleet_check_names(const char *command, const char *names);
+
 // The name of client `index`; returns its length.
 size_t fleet_user_name(const struct fleet *f, uint32_t index, char name[FLEET_NAME_MAX]);
 

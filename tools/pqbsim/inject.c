@@ -467,9 +467,8 @@ static int check_options(struct inject *in, const char *speed, const char *file)
 
     if (in->target.family == 0)
         return cli_wrong("pqbsim inject", "--target is needed", "Try --target 127.0.0.1:7400.");
-    if (in->names != NULL && strlen(in->names) > FLEET_NAMES_MAX)
-        return cli_wrong("pqbsim inject", "--names is too long",
-                         "Up to 48 bytes go before the number.");
+    if (fleet_check_names("pqbsim inject", in->names) != CLI_EXIT_DONE)
+        return CLI_EXIT_USAGE;
     if (in->duration != 0 && in->duration < PQB_NS_PER_SEC / 10)
         return cli_wrong("pqbsim inject", "--seconds must be at least 0.1", "Try --seconds 10.");
     if (in->scenario->takes_file != (file != NULL))

@@ -274,9 +274,8 @@ static int check_options(struct load *l)
                          "A closed loop would wait for who is away.");
     if (!(l->config.offline < 1))
         return cli_wrong("pqbsim load", "--offline must be below 1", "Try --offline 0.2.");
-    if (l->config.names != NULL && strlen(l->config.names) > FLEET_NAMES_MAX)
-        return cli_wrong("pqbsim load", "--names is too long",
-                         "Up to 48 bytes go before the number.");
+    if (fleet_check_names("pqbsim load", l->config.names) != CLI_EXIT_DONE)
+        return CLI_EXIT_USAGE;
     l->config.clients = (uint32_t)l->clients;
     l->config.seed = l->seed;
     l->config.ramp_ns = l->clients * PQB_NS_PER_SEC / LOGIN_RATE;
